@@ -1,0 +1,186 @@
+"""The command line: one verb per stage, plus run, show and demo. Heavy imports happen inside commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptcot import __version__
+from promptcot.errors import UserError
+
+app = typer.Typer(
+    name="promptcot",
+    help="Write hard, verified training problems by EM over concepts and rationales, and train on them.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    epilog="First time? `promptcot demo` runs everything on the packaged pocket world, without GPU or network.",
+)
+
+RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a recipe key: a.b=c. Repeatable.")
+]
+DirOption = Annotated[
+    str | None, typer.Option("--run-dir", help="Run directory (default: run.dir, or runs/NAME).")
+]
+ForkOption = Annotated[
+    str | None,
+    typer.Option("--fork", help="New run beside the run directory, keeping every step still valid."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+STAGE_HELP = {
+    "seeds": "1. Read seed problems, split into train and held-out.",
+    "annotate": "2. Concepts and rationales from annotators.",
+    "coldstart": "3. Train q(z|c,x) and p(z,x|c) on the triples.",
+    "em": "4. Expectation-Maximization of q and p.",
+    "synthesize": "5. Write new problems from concept combinations.",
+    "curate": "6. Form, duplicates, decontamination.",
+    "label": "7. Answers by vote, unit tests by agreement.",
+    "selfplay": "8. Rollouts, preference pairs, DPO of the solver.",
+    "distill": "9. Teacher traces, SFT of a student.",
+    "evaluate": "10. avg@k on held-out problems, before and after.",
+    "analyze": "11. Curves, funnel, label quality, comparisons.",
+    "report": "12. report.html and report.json.",
+}
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"promptcot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _execute(
+    recipe: Path,
+    stages: list[str] | None,
+    sets: list[str] | None,
+    run_dir: str | None,
+    fork: str | None,
+    quiet: bool,
+) -> Path:
+    from promptcot.corridor import execute
+    from promptcot.recipe import load
+    from promptcot.runner.progress import Reporter
+
+    loaded = load(recipe, sets or [])
+    for name in stages or []:
+        if name not in loaded.stages():
+            raise UserError(
+                f"'{recipe}' has no section '{name}'", expected=f"one of {', '.join(loaded.stages())}"
+            )
+    return execute(loaded, stages or loaded.stages(), Reporter(quiet=quiet), run_dir, fork)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    set_: SetOption = None,
+    run_dir: DirOption = None,
+    fork: ForkOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Run all stages of a recipe; the same command again goes on where it stopped."""
+    path = _execute(recipe, None, set_, run_dir, fork, quiet)
+    _summary(path, quiet)
+
+
+@app.command()
+def demo(
+    run_dir: DirOption = None,
+    set_: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """The whole method on the packaged pocket world and model: no GPU, no server, no download."""
+    from promptcot.pocket import RECIPE
+
+    path = _execute(RECIPE, None, set_, run_dir, None, quiet)
+    _summary(path, quiet)
+
+
+def _summary(path: Path, quiet: bool) -> None:
+    import json
+
+    if quiet or not (path / "report.json").exists():
+        return
+    report = json.loads((path / "report.json").read_text())
+    print(
+        f"\n{report['run']}: finished in {report['wall_s']:.0f} s, at most {report['peak_rss_mb']:.0f} MB of memory"
+    )
+    for line in report["headline"]:
+        print(f"  {'+' if line['good'] else '-' if line['good'] is False else ' '} {line['text']}")
+    print(f"Report: {path / 'report.html'} (numbers: {path / 'report.json'})")
+
+
+def _stage_command(name: str) -> None:
+    def command(
+        recipe: RecipeArg,
+        set_: SetOption = None,
+        run_dir: DirOption = None,
+        fork: ForkOption = None,
+        quiet: QuietOption = False,
+    ) -> None:
+        _execute(recipe, [name], set_, run_dir, fork, quiet)
+
+    app.command(name, help=STAGE_HELP[name])(command)
+
+
+for _name in STAGE_HELP:
+    _stage_command(_name)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    table: Annotated[
+        str | None, typer.Argument(help="stage/step, e.g. label/problems: print its rows.")
+    ] = None,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Content digests only: equal rows, equal digest.")
+    ] = False,
+    rejects: Annotated[
+        bool, typer.Option("--rejects", help="With a table: its rejects instead of its rows.")
+    ] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", help="With a table: how many rows (0 = all).", min=0)
+    ] = 5,
+    json_: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """What a run holds: steps, counts, rejects by reason, digests, rows."""
+    from promptcot import showing
+
+    if digest:
+        showing.digests(run, json_)
+    elif table:
+        showing.rows(run, table, rejects, sample)
+    else:
+        showing.overview(run, json_)
+
+
+def main() -> None:
+    """Entry point: user errors print without a traceback and exit with 2, an interrupt with 130."""
+    try:
+        app()
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last committed shard", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

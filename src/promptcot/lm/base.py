@@ -1,0 +1,132 @@
+"""The one gate to language models: what every engine can be asked, and nothing about how.
+
+`sample` draws continuations; `score` returns, for every named part of a sequence, the sum of log-probs
+and the number of tokens, from ONE forward pass. Token ids travel: what is scored and trained is exactly
+what was sampled, because sequences are concatenations of id lists and never of strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from promptcot.errors import UserError
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to draw. Defaults are the plain model distribution: T=1, nothing cut off.
+
+    temperature: 0 means greedy. top_p in (0, 1]; top_k 0 = off (Transformers' own default of 50 is never used).
+    max_tokens: new tokens at most. stop: texts that end a sample (not included in its text or ids).
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to continue: token ids, or messages for the engine's chat template, or plain text. Exactly one is set.
+
+    seed: the random stream of this one sample; the same prompt with another seed is another sample.
+    """
+
+    seed: int
+    ids: tuple[int, ...] | None = None
+    text: str | None = None
+    messages: tuple[tuple[str, str], ...] | None = None  # (role, content)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One continuation.
+
+    ids: sampled token ids without the terminator. logq: log-prob sum at T=1 of those ids *and* of the
+    terminator when one was drawn; None where an engine cannot tell. finish: "stop" or "length".
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    logq: float | None
+    finish: str
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named run of token ids in a sequence to score; parts with `scored=False` are context only."""
+
+    name: str
+    ids: tuple[int, ...]
+    scored: bool = True
+
+
+@dataclass(frozen=True)
+class SpanScore:
+    """Sum of natural-log probabilities over a span, and how many tokens it has. An empty span is (0.0, 0)."""
+
+    logp: float
+    tokens: int
+
+
+class ContextOverflow(UserError):
+    """A sequence does not fit the model's context; nothing is ever cut silently."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A language model one can sample from and, where `can_score`, score with."""
+
+    name: str
+    can_score: bool
+    max_context: int
+    end_ids: tuple[int, ...]  # what ends an assistant's turn
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of `text`, special tokens written in it recognised, none added."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens kept."""
+        ...
+
+    def chat_ids(self, messages: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+        """Token ids of a conversation through the model's chat template, ready for the assistant's turn."""
+        ...
+
+    def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample]:
+        """One sample per prompt, in order. Results do not depend on how prompts are batched."""
+        ...
+
+    def score(self, sequences: Sequence[Sequence[Part]]) -> list[dict[str, SpanScore]]:
+        """Per sequence, the score of every part with `scored=True`, by name.
+
+        Raises:
+            ContextOverflow: a sequence is longer than the context.
+            ValueError: a scored part covers position 0, which no token predicts.
+        """
+        ...
+
+    def usage(self) -> dict[str, int]:
+        """Tokens since start: {"prompt_tokens", "sampled_tokens", "scored_tokens"}."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Which model behind which engine: JSON-able, hashable, part of every manifest."""
+
+    engine: str
+    model: str = ""
+    dtype: str = "float32"
+    device: str = "auto"
+    batch_tokens: int = 16384
+
+    def key(self) -> dict[str, Any]:
+        """What identifies the results (device and batching excluded: they only change the speed)."""
+        return {"engine": self.engine, "model": self.model, "dtype": self.dtype}

@@ -1,0 +1,173 @@
+"""Rows from JSONL, Parquet and Hub datasets, and how a row becomes a seed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from promptcot.errors import MissingExtra, UserError
+from promptcot.ids import digest
+from promptcot.records import Reject, Seed, UnitTest
+
+Raw = dict[str, Any]
+ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
+
+DEFAULT_FIELDS = {
+    "id": ("id",),
+    "problem": ("problem", "question", "prompt"),
+    "answer": ("answer", "expected_answer"),
+    "concepts": ("concepts", "foundational_concepts"),
+    "rationale": ("rationale",),
+    "level": ("level", "difficulty"),
+    "tests": ("tests", "test_cases"),
+    "domain": ("domain",),
+}
+_CHAT = re.compile(r"<｜User｜>(.*?)<｜Assistant｜>", re.DOTALL)
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, Raw | str]]:
+    """(name of the line, the row or what is wrong with it) for every non-empty line.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as lines:
+            for n, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"line-{n}", _parse_line(line)
+    except OSError as e:
+        raise UserError(
+            f"cannot read '{path}': {e.strerror}", do="set seeds.path to a file that is there"
+        ) from None
+
+
+def _parse_line(line: bytes) -> Raw | str:
+    try:
+        value = json.loads(line)
+    except ValueError as e:
+        return f"malformed_json: {e}"
+    return value if isinstance(value, dict) else f"not_an_object: a JSON {type(value).__name__}"
+
+
+def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
+    """The rows of a Parquet file, batch by batch.
+
+    Raises:
+        UserError: the file cannot be read or is no Parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as e:
+        raise UserError(
+            f"cannot read '{path}' as Parquet: {e}", do="set seeds.path to a Parquet file"
+        ) from None
+    n = 0
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            n += 1
+            yield f"row-{n}", row
+
+
+def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
+    """The rows of a dataset on the Hub (or a local dataset folder), by name.
+
+    Raises:
+        UserError: it cannot be loaded. MissingExtra: `datasets` is not installed.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra("datasets", "train") from None
+    try:
+        rows = datasets.load_dataset(name, split=split)
+    except (OSError, ValueError, ConnectionError) as e:
+        raise UserError(
+            f"cannot load the dataset '{name}', split '{split}': {e}",
+            do="check seeds.path, seeds.split and the network",
+        ) from None
+    for n, row in enumerate(rows, 1):
+        yield f"row-{n}", dict(row)
+
+
+def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
+    """A function from a raw row to a seed; `fields` maps our names to columns, usual names are tried otherwise."""
+
+    def get(row: Raw, name: str) -> Any:
+        if name in fields:
+            return row.get(fields[name])
+        return next((row[c] for c in DEFAULT_FIELDS[name] if row.get(c) is not None), None)
+
+    def build(row: Raw, where: str) -> Seed | tuple[str, str]:
+        problem = get(row, "problem")
+        if not isinstance(problem, str) or not problem.strip():
+            column = fields.get("problem", " or ".join(DEFAULT_FIELDS["problem"]))
+            return "no_problem", f"{where}: no text in the column {column}; it has {sorted(row)[:8]}"
+        concepts = get(row, "concepts") or []
+        if not isinstance(concepts, list) or not all(isinstance(c, str) for c in concepts):
+            return "bad_concepts", f"{where}: concepts is not a list of strings"
+        tests = _tests(get(row, "tests"))
+        if tests is None:
+            return "bad_tests", f"{where}: tests is not a list of {{input, output}} strings"
+        answer, rationale, level = get(row, "answer"), get(row, "rationale"), get(row, "level")
+        chat = _CHAT.search(problem)
+        return Seed(
+            id=str(get(row, "id") or where), domain=str(get(row, "domain") or domain),
+            level=str(level if level is not None else "unknown"), problem=(chat.group(1) if chat else problem).strip(),
+            answer=None if answer is None else str(answer), tests=tests, concepts=concepts,
+            rationale=rationale if isinstance(rationale, str) and rationale.strip() else None, source=source,
+        )  # fmt: skip
+
+    return build
+
+
+def _tests(value: Any) -> list[UnitTest] | None:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return None
+    tests = []
+    for item in value:
+        if not isinstance(item, dict) or not all(isinstance(item.get(k), str) for k in ("input", "output")):
+            return None
+        tests.append(UnitTest(item["input"], item["output"]))
+    return tests
+
+
+def read_seeds(
+    raw: Iterable[tuple[str, Raw | str]], build: ToSeed, source: str
+) -> tuple[int, list[Seed], list[Reject]]:
+    """All usable seeds and every offending row with its reason. The first of two equal ids is kept.
+
+    Returns (rows read, seeds, rejects); seed ids are digests of the source's own ids.
+    """
+    seeds: dict[str, Seed] = {}
+    rejects: list[Reject] = []
+    n = 0
+    for where, row in raw:
+        n += 1
+        if isinstance(row, str):
+            reason, _, detail = row.partition(": ")
+            rejects.append(Reject(where, reason, f"{where}: {detail}"))
+            continue
+        made = build(row, where)
+        if isinstance(made, tuple):
+            rejects.append(Reject(where, *made))
+        elif made.id in seeds:
+            rejects.append(Reject(where, "duplicate_id", f"{where}: the id {made.id!r} was used before"))
+        else:
+            seeds[made.id] = made
+    named = [_named(s, source) for s in seeds.values()]
+    return n, named, rejects
+
+
+def _named(seed: Seed, source: str) -> Seed:
+    from dataclasses import replace
+
+    return replace(seed, id=digest(["seed", source, seed.id]), source=f"{source}#{seed.id}")

@@ -1,0 +1,260 @@
+"""The nouns: what flows through the corridor, frozen and typed, with their Arrow schemas.
+
+c = concepts (with the level), z = rationale, x = problem (PAPER: arXiv 2509.19894, section 2).
+Every record starts with `id`. Token counts end in `_tokens`, log-probabilities are natural-log sums.
+Durations never appear in records: they differ between runs and belong to the manifests.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Verdict(StrEnum):
+    """How an attempt ended. `unscored` is an infrastructure failure: never a 0 and never a 1."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NO_ANSWER = "no_answer"
+    UNSCORED = "unscored"
+
+
+@dataclass(frozen=True)
+class UnitTest:
+    """One stdin/stdout test of a program."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all rows."""
+
+    id: str
+
+    def row(self) -> dict[str, Any]:
+        """The record as plain values for Arrow or JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Seed(Record):
+    """A problem to start from. `split` is "train" or "heldout"."""
+
+    domain: str
+    level: str
+    problem: str
+    split: str = "train"
+    answer: str | None = None
+    tests: list[UnitTest] = field(default_factory=list)
+    concepts: list[str] = field(default_factory=list)
+    rationale: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Triple(Record):
+    """(c, z, x): concepts, rationale and problem, as one annotator wrote them."""
+
+    seed_id: str
+    domain: str
+    level: str
+    split: str
+    annotator: str
+    concepts: list[str]
+    rationale: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Ask(Record):
+    """One unit of sampling: a row (`of`), what is known of it, and which of its samples this is.
+
+    `answer` and `tests` are what an attempt is judged by; they never reach a model or a program.
+    """
+
+    of: str
+    sample: int
+    domain: str
+    level: str
+    concepts: list[str]
+    problem: str
+    answer: str | None = None
+    tests: list[UnitTest] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Candidate(Record):
+    """One rationale drawn from q for a (c, x), with both terms of the reward (Eq. 5).
+
+    logq: log q(z|c,x) at T=1; logp_z: log p(z|c); logp_x: log p(x|z,c).
+    `z_ids` are the sampled token ids without the terminator; they travel into the score and the training.
+    """
+
+    item_id: str
+    sample: int
+    rationale: str
+    z_ids: list[int]
+    finish: str
+    logq: float
+    logp_z: float
+    logp_x: float
+    z_tokens: int
+    x_tokens: int
+
+
+@dataclass(frozen=True)
+class Problem(Record):
+    """A problem written by p, with the evidence gathered about it so far."""
+
+    domain: str
+    level: str
+    concepts: list[str]
+    rationale: str
+    problem: str
+    answer: str | None = None
+    tests: list[UnitTest] = field(default_factory=list)
+    label_votes: int = 0
+    label_samples: int = 0
+    label_margin: int = 0
+    label_histogram: str = ""
+
+
+@dataclass(frozen=True)
+class Rollout(Record):
+    """One attempt of a solver at a problem, with its verdict (empty while there is nothing to compare with).
+
+    `answer` is the boxed answer or the program.
+    """
+
+    problem_id: str
+    domain: str
+    sample: int
+    text: str
+    tokens: int
+    finish: str
+    answer: str | None
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pair(Record):
+    """A preference pair. `prompt` is the problem's text as the user turn; both answers are assistant turns."""
+
+    problem_id: str
+    domain: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Trace(Record):
+    """A teacher's solution to a problem, for supervised fine-tuning."""
+
+    problem_id: str
+    domain: str
+    prompt: str
+    response: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class SuiteAsk(Record):
+    """A code problem with the programs and the unit tests that were written for it."""
+
+    programs: list[str]
+    tests: list[UnitTest]
+
+
+@dataclass(frozen=True)
+class Suite(Record):
+    """What unit-test synthesis left of one problem: the accepted tests, and how it came about."""
+
+    tests: list[UnitTest]
+    proposed: int
+    confirmed: int
+    relabelled: int
+    programs: int
+    votes: int
+    margin: int
+
+
+@dataclass(frozen=True)
+class Measure(Record):
+    """One number of one iteration or model, with its bootstrap interval over items."""
+
+    group: str
+    name: str
+    iteration: int
+    mean: float
+    low: float
+    high: float
+    items: int
+
+
+@dataclass(frozen=True)
+class Reject(Record):
+    """A row that went no further. `id` is the input row's id; `reason` is a short code."""
+
+    reason: str
+    detail: str = ""
+
+
+R = TypeVar("R", bound=Record)
+
+
+def schema(cls: type[Any]) -> pa.Schema:
+    """The Arrow schema of a record type."""
+    import pyarrow as pa
+
+    hints = typing.get_type_hints(cls)
+    return pa.schema([_field(f.name, hints[f.name]) for f in fields(cls)])
+
+
+def _field(name: str, hint: Any) -> pa.Field:
+    import pyarrow as pa
+
+    optional = False
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        args = [a for a in typing.get_args(hint) if a is not type(None)]
+        (hint,), optional = args, True
+    return pa.field(name, _arrow(hint), nullable=optional)
+
+
+def _arrow(hint: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    plain: dict[Any, pa.DataType] = {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+    }
+    if hint in plain:
+        return plain[hint]
+    if typing.get_origin(hint) is list:
+        return pa.list_(_field("item", typing.get_args(hint)[0]))
+    inner = typing.get_type_hints(hint)
+    return pa.struct([_field(f.name, inner[f.name]) for f in fields(hint)])
+
+
+def from_row(cls: type[R], row: dict[str, Any]) -> R:
+    """Rebuild a record from plain values (the inverse of `Record.row`).
+
+    Raises:
+        TypeError: a field is missing or unknown.
+    """
+    values = dict(row)
+    if values.get("tests"):
+        values["tests"] = [t if isinstance(t, UnitTest) else UnitTest(**t) for t in values["tests"]]
+    return cls(**values)

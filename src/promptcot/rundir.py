@@ -1,0 +1,173 @@
+"""Opening a run directory: which recipe it belongs to, one process at a time, forks, provenance."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from promptcot import __version__
+from promptcot.errors import UserError
+from promptcot.recipe import STAGES, Recipe, first_difference, parse
+from promptcot.records import Record
+from promptcot.store import Step, unwritable, write_atomic
+
+R = TypeVar("R", bound=Record)
+
+
+class RunDir:
+    """A run directory held by this process (or opened for reading with `read_only`).
+
+    Raises:
+        UserError: not writable, held by another process, or made with another recipe.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, *, parent: Path | None = None) -> None:
+        self.path, self.recipe, self.parent = path, recipe, parent
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("w")
+        except OSError as e:
+            raise unwritable(path, e) from None
+        self._take()
+        self._check()
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is working on '{self.path}'",
+                do="wait for it, stop it, or choose another directory with --run-dir DIR",
+            ) from None
+
+    def _check(self) -> None:
+        head = self.path / "run.json"
+        mine = {"recipe": self.recipe.model_dump(mode="json"), "matters": _jsonable(self.recipe.matters())}
+        if not head.exists():
+            strangers = [p.name for p in self.path.iterdir() if p.name != ".lock"]
+            if strangers:
+                raise UserError(
+                    f"'{self.path}' holds other files ({', '.join(sorted(strangers)[:3])}) and no run",
+                    do="choose an empty or new directory: --run-dir DIR",
+                )
+            write_atomic(head, json.dumps({**mine, "parent": str(self.parent or "")}, indent=1).encode())
+            return
+        saved = json.loads(head.read_text())["matters"]
+        found = first_difference(saved, mine["matters"])
+        if found:
+            raise UserError(
+                f"'{self.path}' belongs to another recipe: {found}",
+                expected=f"the recipe '{saved['name']}' it was started with",
+                do="--fork NAME keeps the steps that are still valid; --run-dir DIR starts anew",
+            )
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        self._lock.close()
+
+    def step(
+        self, stage: str, name: str, record: type[R], params: Any, inputs: dict[str, str], version: int
+    ) -> Step[R]:
+        """Open the step `stage/name`; in a fork, take it over from the parent when its key is the same."""
+        key = {
+            "stage": stage, "step": name, "version": version, "seed": self.recipe.run.seed,
+            "shard_rows": self.recipe.run.shard_rows, "params": _jsonable(params), "inputs": inputs,
+        }  # fmt: skip
+        path = self.path / folder(stage) / name
+        if self.parent and not (path / "step.json").exists():
+            self._adopt(path, key)
+        return Step(path, record, key, provenance())
+
+    def _adopt(self, path: Path, key: dict[str, Any]) -> None:
+        assert self.parent is not None
+        theirs = self.parent / path.relative_to(self.path)
+        if (theirs / "done.json").exists() and json.loads((theirs / "step.json").read_text())["key"] == key:
+            tmp = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+            shutil.copytree(theirs, tmp, copy_function=os.link)
+            tmp.rename(path)
+
+
+def folder(stage: str) -> str:
+    """The stage's folder name, in reading order: `04_em`."""
+    return f"{STAGES.index(stage) + 1:02d}_{stage}"
+
+
+def saved_recipe(path: Path) -> Recipe:
+    """The recipe of an existing run directory.
+
+    Raises:
+        UserError: there is no run.
+    """
+    head = path / "run.json"
+    if not head.exists():
+        raise UserError(
+            f"'{path}' is not a run directory", expected="a folder with run.json", do="promptcot demo"
+        )
+    return parse(json.loads(head.read_text())["recipe"], str(head))
+
+
+def finished_steps(path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(stage/step, step.json, done.json) of every finished step, in order of stages and time of finish."""
+    found = sorted(path.glob("[0-9][0-9]_*/*/done.json"), key=lambda p: (p.parts[-3], p.stat().st_mtime_ns))
+    return [
+        (
+            "/".join(p.parts[-3:-1]),
+            json.loads((p.parent / "step.json").read_text()),
+            json.loads(p.read_text()),
+        )
+        for p in found
+    ]
+
+
+def _jsonable(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """What ran: time, command, code version, Python and package versions."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "promptcot": __version__,
+        "code": code_version(),
+        "python": sys.version.split()[0],
+        "packages": package_versions(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that can change results; absent ones are left out."""
+    names = ("torch", "transformers", "trl", "tokenizers", "numpy", "pyarrow", "datasets", "accelerate")
+    out = {}
+    for name in names:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def code_version() -> dict[str, str]:
+    """Git commit and a digest of the uncommitted diff, when the package runs from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"commit": "", "dirty": ""}
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    diff = git("diff", "HEAD", "--", "src")
+    from promptcot.ids import digest
+
+    return {"commit": git("rev-parse", "HEAD"), "dirty": digest(diff) if diff else ""}

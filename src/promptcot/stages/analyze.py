@@ -1,0 +1,142 @@
+"""Stage 11. From tables to numbers: funnel, EM curves, labels, difficulty, evaluation, examples, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from promptcot import __version__
+from promptcot.analysis import em_curves, funnel, outcomes
+from promptcot.analysis.headline import headline
+from promptcot.ids import digest
+from promptcot.records import Candidate, Pair, Problem, Record, Rollout, Seed
+from promptcot.rundir import finished_steps, folder, package_versions, provenance
+from promptcot.stages.context import Context
+from promptcot.stages.evaluate import regimes
+
+NAME = "analyze"
+EXAMPLES = 6
+
+
+def run(ctx: Context) -> None:
+    """Build the report's numbers once all tables are there."""
+    steps = [s for s in finished_steps(ctx.run.path) if s[0][:2] <= "10"]
+    digests = {name: done["digest"] for name, _, done in steps}
+    step = ctx.run.step(NAME, "analysis", Record, {}, {"tables": digest(digests)}, 1)
+    if step.done:
+        return
+    report = build(ctx, steps, digests)
+    making = step.path / ".making"
+    making.mkdir(exist_ok=True)
+    (making / "analysis.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    step.put_artifact(making)
+    step.finish(0, {"artifact": digest(report)})
+
+
+def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> dict[str, Any]:
+    """The report as plain data; sections whose stage did not run are missing."""
+    recipe = ctx.recipe
+    wall = ctx.clock.wall_s()
+    report: dict[str, Any] = {
+        "promptcot": __version__, "run": ctx.run.path.name, "recipe_name": recipe.name,
+        "simulated": recipe.seeds.source == "pocket",
+        "funnel": funnel.funnel(steps), "em": em(ctx), "stages": funnel.cost(steps, wall),
+        "wall_s": round(sum(wall.values()), 1), "peak_rss_mb": ctx.clock.peak_rss_mb(),
+        "provenance": {
+            "seed": recipe.run.seed, "python": provenance()["python"], "packages": package_versions(),
+            "code_version": provenance()["code"], "program_runner": "process (limits only, not a sandbox)",
+            "digests": digests,
+        },
+        "recipe": recipe.model_dump(mode="json"),
+    }  # fmt: skip
+    report |= synthesis(ctx)
+    report |= evaluation(ctx)
+    report["headline"] = headline(report)
+    return report
+
+
+def em(ctx: Context) -> dict[str, Any]:
+    """Curves and E-step figures of every iteration that ran."""
+    settings = ctx.recipe.em
+    if settings is None:
+        return {"iterations": [], "estep": []}
+    heldout = {
+        t: list(ctx.load("em", f"h{t}_heldout", Candidate).rows())
+        for t in range(settings.iterations + 1)
+        if _there(ctx, "em", f"h{t}_heldout")
+    }
+    estep = []
+    for t in range(1, settings.iterations + 1):
+        proposed = ctx.load("em", f"e{t}_candidates", Candidate)
+        chosen = list(ctx.load("em", f"e{t}_selected", Candidate).rows())
+        estep.append(em_curves.e_step(t, list(proposed.rows()), chosen, proposed.totals()["rejected"]))
+    return {"iterations": em_curves.iterations(heldout, ctx.recipe.run.seed), "estep": estep}
+
+
+def synthesis(ctx: Context) -> dict[str, Any]:
+    """Labels, validity, difficulty, examples; on the pocket world also what is true."""
+    out: dict[str, Any] = {}
+    rows: Callable[[str, type[Any]], list[Any]] = lambda stage, kind: (  # noqa: E731
+        list(ctx.load(stage, "problems", kind).rows()) if _there(ctx, stage, "problems") else []
+    )
+    made, curated, labelled = (rows(s, Problem) for s in ("synthesize", "curate", "label"))
+    if made and ctx.recipe.seeds.source == "pocket":
+        asked = [p for p in curated if p.id in _asked(ctx)] if labelled else []
+        out["labels"], out["validity"] = outcomes.pocket_truth(made, asked, labelled)
+    rollouts: list[Rollout] = []
+    if ctx.recipe.selfplay and _there(ctx, "selfplay", "rollouts1"):
+        rollouts = list(ctx.load("selfplay", "rollouts1", Rollout).rows())
+        out["difficulty"] = outcomes.difficulty(rollouts, ctx.recipe.selfplay.rollouts)
+    out["examples"] = examples(ctx, labelled or curated, rollouts)
+    return out
+
+
+def _asked(ctx: Context) -> set[str]:
+    return {r.problem_id for r in ctx.load("label", "attempts", Rollout).rows()}
+
+
+def examples(ctx: Context, problems: list[Problem], rollouts: list[Rollout]) -> list[dict[str, Any]]:
+    """The first problems of the table as they are, with their lineage; paired ones first. Not picked by quality."""
+    pairs: dict[str, Pair] = {}
+    if ctx.recipe.selfplay and _there(ctx, "selfplay", "pairs1"):
+        for pair in ctx.load("selfplay", "pairs1", Pair).rows():
+            pairs.setdefault(pair.problem_id, pair)
+    rates = outcomes.solve_rates(rollouts)
+    chosen = ([p for p in problems if p.id in pairs] or problems)[:EXAMPLES]
+    return [_example(p, pairs.get(p.id), rates.get(p.id)) for p in chosen]
+
+
+def _example(p: Problem, pair: Pair | None, rate: float | None) -> dict[str, Any]:
+    label = f"{p.label_votes} of {p.label_samples} attempts agree" if p.label_samples else "not labelled"
+    return {
+        "title": f"{p.domain}, level {p.level}", "concepts": p.concepts, "level": p.level, "rationale": p.rationale,
+        "problem": p.problem, "answer": p.answer or "; ".join(f"{t.input!r} -> {t.output!r}" for t in p.tests[:3]),
+        "label": label, "solve_rate": None if rate is None else f"{rate:.0%} of the solver's attempts",
+        "chosen": pair.chosen if pair else None, "rejected": pair.rejected if pair else None,
+    }  # fmt: skip
+
+
+def evaluation(ctx: Context) -> dict[str, Any]:
+    """Before and after, both regimes."""
+    settings = ctx.recipe.evaluate
+    if settings is None:
+        return {"evaluation": []}
+    heldout = [s for s in ctx.load("seeds", "seeds", Seed).rows() if s.split == "heldout"]
+    rows = []
+    for regime, before, after in regimes(ctx):
+        a, b = (outcomes.solve_rates(ctx.load("evaluate", n, Rollout).rows()) for n in (before, after))
+        rows += outcomes.compare(regime, a, b, heldout, settings.samples, ctx.recipe.run.seed)
+    return {"evaluation": rows}
+
+
+def _there(ctx: Context, stage: str, name: str) -> bool:
+    return (ctx.run.path / folder(stage) / name / "done.json").exists()
+
+
+def saved(path: Path) -> dict[str, Any]:
+    """The analysis of a run directory."""
+    text = (path / folder(NAME) / "analysis" / "artifact" / "analysis.json").read_text()
+    report: dict[str, Any] = json.loads(text)
+    return report

@@ -1,0 +1,125 @@
+"""Which concepts to combine: sampled from the seeds' own lists and their co-occurrence, or read from a file."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from promptcot.errors import UserError
+from promptcot.readers.files import read_jsonl
+
+T = TypeVar("T")
+MAX_TRIES = 50
+
+
+@dataclass(frozen=True)
+class ConceptList:
+    """The concepts of one problem, with its domain and level."""
+
+    domain: str
+    level: str
+    concepts: tuple[str, ...]
+
+
+class ConceptGraph:
+    """Concepts of one domain with how often each two occur in the same problem.
+
+    A novel combination is a walk: a first concept by frequency, then each next one by its mean co-occurrence with
+    those already chosen (plus `smoothing`, so that every concept can follow), until the size is reached; the walk is
+    repeated until the set was never seen.
+    """
+
+    def __init__(self, lists: Sequence[ConceptList], smoothing: float = 0.1) -> None:
+        self.lists, self.smoothing = lists, smoothing
+        self.count: Counter[str] = Counter(c for row in lists for c in set(row.concepts))
+        self.names = sorted(self.count)
+        self.together: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in lists:
+            for a in set(row.concepts):
+                self.together[a].update(b for b in row.concepts if b != a)
+        self.seen = {frozenset(row.concepts) for row in lists}
+
+    def seen_list(self, rng: random.Random, size: int) -> tuple[str, ...]:
+        """An observed list of this size, or of any size when there is none."""
+        fitting = [row for row in self.lists if len(row.concepts) == size]
+        return rng.choice(fitting or list(self.lists)).concepts
+
+    def novel_list(self, rng: random.Random, size: int) -> tuple[str, ...]:
+        """A combination never observed; after `MAX_TRIES` walks the last one, observed or not."""
+        walk: tuple[str, ...] = ()
+        for _ in range(MAX_TRIES):
+            walk = self._walk(rng, min(size, len(self.names)))
+            if frozenset(walk) not in self.seen:
+                break
+        return walk
+
+    def _walk(self, rng: random.Random, size: int) -> tuple[str, ...]:
+        chosen = [rng.choices(self.names, [self.count[n] for n in self.names])[0]]
+        while len(chosen) < size:
+            rest = [n for n in self.names if n not in chosen]
+            weights = [sum(self.together[c][n] for c in chosen) / len(chosen) + self.smoothing for n in rest]
+            chosen.append(rng.choices(rest, weights)[0])
+        return tuple(chosen)
+
+
+def sample_lists(
+    lists: Sequence[ConceptList], n: int, *, seed: int, novel: float, code_share: float,
+    levels: Mapping[str, float], sizes: Mapping[int, float],
+) -> list[ConceptList]:  # fmt: skip
+    """`n` concept lists to write problems from.
+
+    Raises:
+        UserError: there is no concept list to start from.
+    """
+    if not lists:
+        raise UserError("no concept lists among the triples", do="promptcot show RUN annotate/triples")
+    rng = random.Random(seed)
+    graphs = {d: ConceptGraph([r for r in lists if r.domain == d]) for d in sorted({r.domain for r in lists})}
+    weights = (
+        {d: code_share if d == "code" else 1.0 - code_share for d in graphs}
+        if len(graphs) > 1
+        else dict.fromkeys(graphs, 1.0)
+    )
+    out = []
+    for _ in range(n):
+        domain = _pick(rng, weights)
+        graph = graphs[domain]
+        level = _pick(rng, levels) if levels else rng.choice(graph.lists).level
+        peers = [len(r.concepts) for r in graph.lists if r.level == level] or [
+            len(r.concepts) for r in graph.lists
+        ]
+        size = _pick(rng, sizes) if sizes else rng.choice(peers)
+        pick = graph.novel_list if rng.random() < novel else graph.seen_list
+        out.append(ConceptList(domain, level, pick(rng, size)))
+    return out
+
+
+def _pick(rng: random.Random, weights: Mapping[T, float]) -> T:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def read_lists(path: str, domain: str, level: str) -> list[ConceptList]:
+    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain`.
+
+    Raises:
+        UserError: the file cannot be read, or a line holds no list of strings.
+    """
+    out = []
+    for where, row in read_jsonl(Path(path)):
+        if isinstance(row, str):
+            raise UserError(
+                f"'{path}' {where}: {row}", expected='{"concepts": ["...", "..."]}', do="mend that line"
+            )
+        concepts = row.get("concepts") or row.get("foundational_concepts")
+        if not isinstance(concepts, list) or not concepts or not all(isinstance(c, str) for c in concepts):
+            raise UserError(
+                f"'{path}' {where} has no list of concepts",
+                expected='{"concepts": ["...", "..."]}',
+                do="mend that line",
+            )
+        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", level)), tuple(concepts)))
+    return out

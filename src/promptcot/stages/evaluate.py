@@ -1,0 +1,65 @@
+"""Stage 10. Evaluation on held-out problems: the solver before and after self-play, the student before and after SFT."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from promptcot.recipe import Evaluate, Model
+from promptcot.records import Rollout, Seed
+from promptcot.stages.context import Context, asks, model_key
+from promptcot.stages.selfplay import solver
+from promptcot.stages.solving import attempt
+
+NAME = "evaluate"
+
+
+def run(ctx: Context) -> None:
+    """avg@k rollouts of every model in question; gold answers pass their own verifier first."""
+    settings = ctx.recipe.evaluate
+    assert settings is not None
+    for name, (model, weights) in models(ctx).items():
+        rollouts(ctx, settings, name, model, weights)
+
+
+def models(ctx: Context) -> dict[str, tuple[Model, str]]:
+    """What is evaluated: name -> (engine settings, weights)."""
+    out: dict[str, tuple[Model, str]] = {}
+    if ctx.recipe.selfplay:
+        s = ctx.recipe.selfplay
+        out["solver_before"] = (s.model, s.model.model)
+        out["solver_after"] = (s.model, solver(ctx, s.rounds))
+    if ctx.recipe.distill:
+        student = ctx.recipe.distill.student
+        out["student_before"] = (student, student.model)
+        out["student_after"] = (student, ctx.artifact_path("distill", "student"))
+    return out
+
+
+def regimes(ctx: Context) -> list[tuple[str, str, str]]:
+    """(regime, step before, step after); one model before both regimes is evaluated once."""
+    out = []
+    if ctx.recipe.selfplay:
+        out.append(("self_play", "solver_before", "solver_after"))
+    if ctx.recipe.distill:
+        same = ctx.recipe.selfplay is not None and ctx.recipe.selfplay.model == ctx.recipe.distill.student
+        out.append(("sft", "solver_before" if same else "student_before", "student_after"))
+    return out
+
+
+def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> None:
+    """The attempts of one model at the held-out problems."""
+    if not any(name in (before, after) for _, before, after in regimes(ctx)):
+        return
+    seeds = ctx.load("seeds", "seeds", Seed)
+    problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
+    problems = problems[: settings.problems] if settings.problems else problems
+    spec = model.spec(weights)
+    style = ctx.recipe.templates
+    fn = partial(
+        attempt, model=spec, params=settings.sampling.params(), style=style, rules=ctx.recipe.programs
+    )  # fmt: skip
+    ctx.map(
+        NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
+        params={**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()},
+        inputs={"seeds": seeds.digest, "model": model_key(weights)},
+    )  # fmt: skip

@@ -1,0 +1,25 @@
+"""Stage 12. report.html for people and report.json for programs, with the same numbers."""
+
+from __future__ import annotations
+
+import json
+
+from promptcot.analysis.report import render
+from promptcot.ids import digest
+from promptcot.stages.analyze import saved
+from promptcot.stages.context import Context
+from promptcot.store import write_atomic
+
+NAME = "report"
+
+
+def run(ctx: Context) -> None:
+    """Write both files beside the tables; nothing to do when the analysis has not changed."""
+    report = saved(ctx.run.path)
+    mark = digest(report)
+    html, data = ctx.run.path / "report.html", ctx.run.path / "report.json"
+    if html.exists() and data.exists() and json.loads(data.read_text()).get("digest") == mark:
+        return
+    write_atomic(html, render(report).encode())
+    write_atomic(data, json.dumps({**report, "digest": mark}, indent=1, ensure_ascii=False).encode())
+    ctx.reporter.line(f"  report: {html}")

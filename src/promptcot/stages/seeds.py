@@ -1,0 +1,91 @@
+"""Stage 1. Seeds: the problems to start from, split into train and held-out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from promptcot.errors import UserError
+from promptcot.ids import digest
+from promptcot.readers import files
+from promptcot.readers.gsm8k import gsm8k_seed
+from promptcot.recipe import Seeds
+from promptcot.records import Reject, Seed
+from promptcot.stages.context import Context, check_rejects
+
+NAME = "seeds"
+
+
+def run(ctx: Context) -> None:
+    """Read, check, split."""
+    s, seed = ctx.recipe.seeds, ctx.recipe.run.seed
+    step = ctx.table(NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s))
+    check_rejects(step, s.max_rejected, "seeds.max_rejected")
+    if not any(row.split == "train" for row in step.rows()):
+        raise UserError(
+            f"no usable seed in '{s.path}'", expected="at least one row with a problem", do="see seeds.path"
+        )
+
+
+def _inputs(s: Seeds) -> dict[str, str]:
+    """The digest of the seed file, so that an edited file is noticed."""
+    import hashlib
+
+    if s.path is None or s.source == "hub":
+        return {}
+    try:
+        return {"file": hashlib.blake2b(Path(s.path).read_bytes(), digest_size=16).hexdigest()}
+    except OSError as e:
+        raise UserError(
+            f"cannot read the seed file '{s.path}': {e.strerror}",
+            do="--set seeds.path=FILE with a file that is there",
+        ) from None
+
+
+def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
+    """(rows read, seeds with their split, rejects). Held-out rows are chosen by a digest of their id."""
+    if s.source == "pocket":
+        return _pocket(s, run_seed)
+    n, seeds, rejects = read(s)
+    if n == 0:
+        raise UserError(f"'{s.path}' is empty", expected="one problem per row", do="--set seeds.path=FILE")
+    order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
+    heldout = [replace(r, split="heldout") for r in order[: s.heldout]]
+    train = order[s.heldout :]
+    keep = train[: s.count] if s.count else train
+    unused = [Reject(r.id, "not_sampled", "beyond seeds.count") for r in train[len(keep) :]]
+    return n, heldout + keep, rejects + unused
+
+
+def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
+    """All rows of a file or Hub dataset as seeds."""
+    path = Path(s.path or "")
+    source = s.path or ""
+    if s.source == "hub":
+        return files.read_seeds(
+            files.read_hub(source, s.split), files.plain_seed(s.fields, s.domain, source), source
+        )
+    raw = files.read_parquet(path) if s.source == "parquet" else files.read_jsonl(path)
+    build_one = gsm8k_seed if s.source == "gsm8k" else files.plain_seed(s.fields, s.domain, path.name)
+    n, seeds, rejects = files.read_seeds(raw, build_one, path.name)
+    if s.source == "triples":
+        bare = [r for r in seeds if not (r.concepts and r.rationale)]
+        rejects += [Reject(r.id, "no_triple", f"{r.source}: concepts or rationale is missing") for r in bare]
+        seeds = [r for r in seeds if r.concepts and r.rationale]
+    return n, seeds, rejects
+
+
+def _pocket(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
+    from promptcot.pocket.world import items
+
+    seeds = []
+    domains = {"math": 1.0 - s.code_share, "code": s.code_share}
+    for split, count in (("train", s.count), ("heldout", s.heldout)):
+        for item in items(count, run_seed, split, s.levels if split == "train" else None, domains):
+            seeds.append(
+                Seed(
+                    id=digest(["pocket", item.text]), domain=item.domain, level=item.level, problem=item.text,
+                    split=split, answer=item.answer, tests=list(item.tests), source="pocket",
+                )
+            )  # fmt: skip
+    return len(seeds), seeds, []

@@ -1,0 +1,68 @@
+"""Attempts at problems, shared by labels, self-play and evaluation: sample, extract, judge."""
+
+from __future__ import annotations
+
+from promptcot.domains import get
+from promptcot.domains.base import Domain
+from promptcot.ids import row_seed
+from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.recipe import Rules
+from promptcot.records import Ask, Reject, Rollout, UnitTest, Verdict
+from promptcot.runner.worker import Worker
+from promptcot.verify.answers import check_answer
+from promptcot.verify.process import Limits
+from promptcot.verify.programs import check_program
+
+
+def limits(rules: Rules) -> Limits:
+    """The recipe's limits for one program."""
+    return Limits(
+        wall_s=rules.wall_s,
+        cpu_s=rules.wall_s,
+        memory_mb=rules.memory_mb,
+        output_bytes=rules.output_kb * 1024,
+    )
+
+
+def attempt(
+    worker: Worker, rows: list[Ask], *, model: EngineSpec, params: SamplingParams, style: str, rules: Rules
+) -> list[Rollout | Reject]:
+    """One attempt per row. Rows with an answer or tests get a verdict; the others keep an empty one."""
+    engine = worker.engine(model)
+    domains = [get(r.domain, style) for r in rows]
+    prompts = [
+        Prompt(row_seed(worker.seed, r.id), messages=d.solve_messages(r.problem))
+        for r, d in zip(rows, domains, strict=True)
+    ]
+    out: list[Rollout | Reject] = []
+    for row, domain, sample in zip(rows, domains, engine.sample(prompts, params), strict=True):
+        answer = domain.answer(sample.text) if sample.finish == "stop" else None
+        verdict, reason = judge(domain, row.answer, row.tests, sample.text, answer, sample.finish, rules)
+        out.append(
+            Rollout(
+                id=row.id, problem_id=row.of, domain=row.domain, sample=row.sample, text=sample.text,
+                tokens=len(sample.ids), finish=sample.finish, answer=answer, verdict=verdict, reason=reason,
+            )
+        )  # fmt: skip
+    return out
+
+
+def judge(
+    domain: Domain,
+    gold: str | None,
+    tests: list[UnitTest],
+    text: str,
+    answer: str | None,
+    finish: str,
+    rules: Rules,
+) -> tuple[str, str]:
+    """(verdict, reason) of one attempt; ("", "") when there is nothing to judge it by."""
+    if gold is None and not tests:
+        return "", ""
+    if answer is None:
+        return Verdict.NO_ANSWER.value, "truncated" if finish == "length" else "no_final_answer"
+    if domain.answer_kind == "tests":
+        verdict, reason, _ = check_program(answer, tests, limits(rules))
+        return verdict.value, reason
+    verdict, reason = check_answer(gold, text)
+    return verdict.value, reason

@@ -1,0 +1,77 @@
+"""Stage 5. p writes new problems: one completion holds the rationale and the problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from promptcot.domains import get
+from promptcot.domains.sequences import split_completion
+from promptcot.ids import row_id, row_seed
+from promptcot.lm.base import EngineSpec, Prompt
+from promptcot.recipe import Synthesize
+from promptcot.records import Ask, Candidate, Problem, Reject, Triple
+from promptcot.runner.worker import Worker
+from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
+from promptcot.stages.context import Context
+
+NAME = "synthesize"
+
+
+def run(ctx: Context) -> None:
+    """Concept lists, completions of the last p, parsing."""
+    settings, em, cold = ctx.recipe.synthesize, ctx.recipe.em, ctx.recipe.coldstart
+    assert settings is not None
+    assert em is not None
+    assert cold is not None
+    triples = ctx.load("annotate", "triples", Triple)
+    asked = requests(settings, list(triples.rows()), ctx.recipe.run.seed)
+    model = ctx.load("em", f"p{em.iterations}", Candidate)
+    fn = partial(
+        generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
+    )
+    ctx.map(
+        NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
+        inputs={"triples": triples.digest, "p": model.digest},
+    )  # fmt: skip
+
+
+def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> list[Ask]:
+    """One unit of work per problem to write. Only train triples lend their concepts."""
+    known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
+    if settings.concepts:
+        given = read_lists(settings.concepts, known[0].domain, known[0].level)
+        lists = [given[i % len(given)] for i in range(settings.problems)]
+    else:
+        lists = sample_lists(
+            known, settings.problems, seed=row_seed(run_seed, NAME), novel=settings.novel,
+            code_share=settings.code_share, levels=settings.levels, sizes=settings.sizes,
+        )  # fmt: skip
+    return [
+        Ask(row_id(NAME, 1, [row.domain, row.level, *row.concepts], None, n), "", n, row.domain, row.level,
+            list(row.concepts), "")
+        for n, row in enumerate(lists)
+    ]  # fmt: skip
+
+
+def generate(
+    worker: Worker, rows: list[Ask], *, p: EngineSpec, settings: Synthesize, style: str
+) -> list[Problem | Reject]:
+    """Sample (z, x) ~ p(z, x | c) and split the completion."""
+    engine = worker.engine(p)
+    domains = [get(r.domain, style) for r in rows]
+    prompts = [
+        Prompt(row_seed(worker.seed, r.id), ids=engine.encode(d.generator_prompt(r.concepts, r.level)))
+        for r, d in zip(rows, domains, strict=True)
+    ]
+    samples = engine.sample(prompts, settings.sampling.params(domains[0].layout.x_end))
+    out: list[Problem | Reject] = []
+    for row, domain, sample in zip(rows, domains, samples, strict=True):
+        made = split_completion(domain, sample.text) if sample.finish == "stop" else "no_terminator"
+        if isinstance(made, str):
+            out.append(Reject(row.id, made, sample.text[:200]))
+        else:
+            out.append(
+                Problem(row.id, row.domain, row.level, row.concepts, rationale=made[0], problem=made[1])
+            )
+    return out

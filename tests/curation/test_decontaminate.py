@@ -1,0 +1,114 @@
+"""Decontamination: what each rule catches, and the boilerplate that the default must not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptcot.curation.decontaminate import (
+    Mode,
+    common_subsequence,
+    find_contaminated,
+    longest_run,
+    normalize_tokens,
+)
+from promptcot.errors import UserError
+
+TAIL = "where m and n are relatively prime positive integers. Find m+n."
+BOILERPLATE = f"can be written in the form m over n {TAIL}"
+REFERENCE = "A bag holds seven red marbles and nine blue marbles, and four are drawn without putting any back."
+REWORDED = "A sack holds seven red marbles and ten blue balls, and four are drawn without returning any."
+
+
+def ids(text: str, reference: str, mode: Mode) -> list[str]:
+    return [hit.reference_id for hit in find_contaminated([("x", text)], [("ref", reference)], mode=mode)]
+
+
+def test_tokens_are_lower_case_letters_and_digits() -> None:
+    assert normalize_tokens("Find $x^2$+\u00bd, \uff21B!") == ["find", "x", "2", "1", "2", "ab"]
+
+
+def test_shared_boilerplate_is_caught_by_ngrams_only() -> None:
+    one = f"The probability that a random chord of a circle is longer than its radius squared {BOILERPLATE}"
+    two = (
+        "Let ABCD be a tetrahedron such that each of its faces has a different perimeter; suppose further "
+        f"that its volume, divided by the product of all six edges with one another, {BOILERPLATE}"
+    )
+    assert ids(one, two, "strict13") == ["ref"]
+    assert ids(one + " " + "extra words " * 9, two, "both") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "strict13", "qwen", "both"),
+    [
+        ("Problem 7. " + REFERENCE.upper(), True, True, True),
+        (REWORDED, False, True, False),
+        ("Nothing in common with any of it at all, and yet it is long enough to be compared.", False, False, False),
+    ],
+)
+def test_each_mode_has_its_own_bar(text: str, strict13: bool, qwen: bool, both: bool) -> None:
+    found = [bool(ids(text, REFERENCE, mode)) for mode in ("strict13", "qwen", "both")]
+    assert found == [strict13, qwen, both]
+
+
+def test_the_evidence_names_reference_span_and_ratio() -> None:
+    words = REFERENCE.split()
+    # 13 of 17 shared words in a row, then 6 new ones: LCS 13 of min(17, 19).
+    text = " ".join(words[:13]) + " one two three four five six"
+    (hit,) = find_contaminated([("x", text)], [("other", "unrelated"), ("ref", REFERENCE)])
+    assert (hit.id, hit.reference_id, hit.kind) == ("x", "ref", "overlap")
+    assert hit.span == " ".join(normalize_tokens(" ".join(words[:13])))
+    assert hit.ratio == pytest.approx(13 / 17)
+
+
+@pytest.mark.parametrize("mode", ["strict13", "qwen", "both"])
+def test_a_short_reference_matches_only_its_equal(mode: Mode) -> None:
+    reference = "What is 7 times 8?"
+    assert ids("what is 7 times 8", reference, mode) == ["ref"]
+    assert ids("What is 7 times 9?", reference, mode) == []
+    assert ids(reference + " Explain your reasoning in as many words as you like, step by step.", reference, mode) == []
+
+
+def test_texts_without_latin_letters_are_compared_as_they_are() -> None:
+    assert ids("求面积", "求周长", "both") == []
+    assert ids("求面积", "求面积", "both") == ["ref"]
+
+
+def test_the_closest_reference_is_named_and_the_first_among_equals() -> None:
+    references = [("half", " ".join(REFERENCE.split()[:14]) + " more " * 9), ("one", REFERENCE), ("two", REFERENCE)]
+    (hit,) = find_contaminated([("x", REFERENCE + " Good luck.")], references)
+    assert hit.reference_id == "one"
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(UserError, match="strict13, qwen or both"):
+        find_contaminated([], [], mode="all")  # type: ignore[arg-type]
+
+
+tokens = st.lists(st.sampled_from(["a", "bb", "c", "-1", "-2"]), max_size=12)
+
+
+def plain_lcs(a: list[str], b: list[str]) -> int:
+    if not a or not b:
+        return 0
+    if a[0] == b[0]:
+        return 1 + plain_lcs(a[1:], b[1:])
+    return max(plain_lcs(a[1:], b), plain_lcs(a, b[1:]))
+
+
+@given(tokens, tokens, st.integers(0, 6))
+def test_the_common_subsequence_agrees_with_its_definition(a: list[str], b: list[str], bar: int) -> None:
+    length = plain_lcs(a[:8], b[:8])
+    assert common_subsequence(a[:8], b[:8], bar) == (length if length >= bar else 0)
+
+
+@given(tokens, tokens)
+def test_the_longest_run_occurs_in_both_and_none_is_longer(a: list[str], b: list[str]) -> None:
+    def runs(t: list[str]) -> set[tuple[str, ...]]:
+        return {tuple(t[i:j]) for i in range(len(t) + 1) for j in range(i, len(t) + 1)}
+
+    shared = runs(a) & runs(b)
+    run = tuple(longest_run(a, b))
+    assert run in shared
+    assert len(run) == max(map(len, shared))

@@ -1,0 +1,143 @@
+"""Seed readers: every offending row gets a reason, and none stops the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from promptcot.errors import UserError
+from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_seeds
+from promptcot.readers.gsm8k import gsm8k_seed
+from promptcot.recipe import Seeds
+from promptcot.records import Seed
+from promptcot.stages.seeds import build
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_each_bad_row_has_its_own_reason_and_the_good_ones_stay(tmp_path: Path) -> None:
+    lines = [
+        '{"id": "a", "problem": "What is 1+1?", "answer": 2}',
+        '{"id": "b", "problem": "  "}',
+        '{"id": "c", "problem": "broken"',
+        "[1, 2]",
+        "",
+        '{"id": "a", "problem": "again"}',
+        '{"id": "d", "problem": "x", "concepts": "not a list"}',
+        '{"id": "e", "problem": "y", "tests": [{"input": 1, "output": "2"}]}',
+    ]
+    file = write(tmp_path / "p.jsonl", lines)
+    n, seeds, rejects = read_seeds(read_jsonl(file), plain_seed({}, "math", "p.jsonl"), "p.jsonl")
+    assert n == 7
+    assert [(s.problem, s.answer, s.source) for s in seeds] == [("What is 1+1?", "2", "p.jsonl#a")]
+    assert [(r.id, r.reason) for r in rejects] == [
+        ("line-2", "no_problem"),
+        ("line-3", "malformed_json"),
+        ("line-4", "not_an_object"),
+        ("line-6", "duplicate_id"),
+        ("line-7", "bad_concepts"),
+        ("line-8", "bad_tests"),
+    ]
+
+
+def test_a_field_map_names_the_columns_and_nothing_else_is_guessed(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "p.jsonl", ['{"text": "Q?", "problem": "decoy", "gold": "7"}', '{"problem": "decoy"}']
+    )
+    _, seeds, rejects = read_seeds(
+        read_jsonl(file), plain_seed({"problem": "text", "answer": "gold"}, "math", "p"), "p"
+    )
+    assert [(s.problem, s.answer) for s in seeds] == [("Q?", "7")]
+    assert [r.reason for r in rejects] == ["no_problem"]
+
+
+def test_parquet_and_jsonl_give_the_same_seeds(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "problem": f"What is {i}?", "answer": str(i)} for i in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    file = write(tmp_path / "p.jsonl", [json.dumps(r) for r in rows])
+    make = plain_seed({}, "math", "p")
+    assert (
+        read_seeds(read_parquet(tmp_path / "p.parquet"), make, "p")[1]
+        == read_seeds(read_jsonl(file), make, "p")[1]
+    )
+
+
+def test_missing_empty_and_wrong_files_are_users_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read"):
+        list(read_jsonl(tmp_path / "none.jsonl"))
+    with pytest.raises(UserError, match="is empty"):
+        build(Seeds(source="jsonl", path=str(write(tmp_path / "e.jsonl", [""]))), 1)
+    with pytest.raises(UserError, match="as Parquet"):
+        list(read_parquet(write(tmp_path / "p.parquet", ["text"])))
+
+
+def test_held_out_rows_are_disjoint_stable_and_independent_of_the_count(tmp_path: Path) -> None:
+    file = write(tmp_path / "p.jsonl", [json.dumps({"problem": f"What is {i}?"}) for i in range(50)])
+    small = build(Seeds(source="jsonl", path=str(file), count=10, heldout=8), 1)
+    large = build(Seeds(source="jsonl", path=str(file), heldout=8), 1)
+
+    def held(rows: list[Seed]) -> set[str]:
+        return {r.problem for r in rows if r.split == "heldout"}
+
+    assert held(small[1]) == held(large[1])
+    assert len(small[1]) == 18
+    assert len(large[1]) == 50
+    assert small[0] == len(small[1]) + len(small[2])
+
+
+def test_a_chat_wrapper_around_a_problem_is_taken_off() -> None:
+    made = plain_seed({}, "math", "p")({"problem": "<s>box it<｜User｜>Find x.<｜Assistant｜>"}, "line-1")
+    assert isinstance(made, Seed)
+    assert made.problem == "Find x."
+
+
+def test_gsm8k_marks_become_concepts_and_a_plan() -> None:
+    row = {
+        "question": "Q",
+        "answer": "He has 3*4=<<3*4=12>>12. Then 12/2=<<12/2=6>>6 and 6-5=<<6-5=1>>1.\n#### 1",
+    }
+    seed = gsm8k_seed(row, "line-1")
+    assert isinstance(seed, Seed)
+    assert seed.concepts == [
+        "multiplying a rate by a count",
+        "dividing a quantity into equal parts",
+        "taking one quantity from another",
+        "a chain of 3 computations",
+    ]
+    assert seed.rationale == "Give 3, 4, 2, 5. Then 3*4=12; 12/2=6; 6-5=1. Ask for 1."
+    assert (seed.level, seed.answer) == ("3", "1")
+
+
+def test_gsm8k_rows_without_marks_are_rejected_with_a_reason() -> None:
+    assert gsm8k_seed({"question": "Q", "answer": "So 4.\n#### 4"}, "line-9") == (
+        "no_annotations",
+        "line-9: the solution has no calculator marks",
+    )
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data (real GSM8K rows), which is not here")
+def test_all_of_gsm8k_reads_as_annotated_seeds() -> None:
+    file = SHARED / "math" / "gsm8k_train.jsonl"
+    n, seeds, rejects = read_seeds(read_jsonl(file), gsm8k_seed, "gsm8k")
+    assert n == 7473
+    assert len(seeds) + len(rejects) == n
+    assert {r.reason for r in rejects} == {"no_annotations"}
+    assert len(rejects) < 0.02 * n
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data (annotated triples), which is not here")
+def test_the_annotated_triples_read_without_their_chat_wrappers() -> None:
+    recipe = Seeds(source="triples", path=str(SHARED / "annotated_triples_253.jsonl"), heldout=20)
+    n, seeds, rejects = build(recipe, 1)
+    assert (n, len(rejects)) == (253, 0)
+    assert not any("｜" in s.problem for s in seeds)
+    assert all(s.concepts and s.rationale for s in seeds)

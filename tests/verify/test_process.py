@@ -1,0 +1,191 @@
+"""Running untrusted programs: honest ones work however they read, the others end as data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from promptcot.errors import UserError
+from promptcot.verify.process import Run, run_program
+
+
+def only(code: str, stdin: str = "", **limits: float) -> Run:
+    (run,) = run_program(code, [stdin], **limits)  # type: ignore[arg-type]
+    return run
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(int(input()) + int(input()))",
+        "import sys; print(sum(int(line) for line in sys.stdin))",
+        "import sys; print(sum(map(int, sys.stdin.read().split())))",
+        "import sys; print(sum(map(int, sys.stdin.readlines())))",
+        "import sys; r = sys.stdin.buffer.readline; print(int(r()) + int(r()))",
+        "print(sum(map(int, open(0).read().split())))",
+        "import os; os.write(1, b'%d' % sum(map(int, os.read(0, 99).split())))",
+        "import sys; sys.stdout.buffer.write(b'%d' % sum(map(int, sys.stdin.buffer.read().split())))",
+        "import os; print(int(input()) + int(input()), flush=True); os._exit(0)",
+        "print(int(input()) + int(input())); exit()",
+        "f = open(1, 'w', closefd=False); f.write(str(int(input()) + int(input())))",
+        "import atexit; x = int(input()) + int(input()); atexit.register(lambda: print(x))",
+        "import threading\ndef go(): print(int(input()) + int(input()))\nthreading.Thread(target=go).start()",
+        "total = 0\ndef add():\n    global total\n    total += int(input())\nadd(); add(); print(total)",
+        "if __name__ == '__main__': print(int(input()) + int(input()))",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n  x: int\nprint(P(int(input())).x + int(input()))",
+    ],
+)
+def test_every_way_of_reading_and_writing_works(code: str) -> None:
+    run = only(code, "3\n4\n")
+    assert (run.status, run.stdout.strip(), run.exit_code) == ("ok", "7", 0), run.stderr
+
+
+def test_tests_come_back_in_order_and_do_not_see_each_other() -> None:
+    code = "import builtins\nn = getattr(builtins, 'n', 0)\nbuiltins.n = n + 1\nprint(n, input())"
+    runs = run_program(code, [str(i) for i in range(40)])
+    assert [run.stdout for run in runs] == [f"0 {i}\n" for i in range(40)]
+
+
+def test_no_tests_need_no_process() -> None:
+    assert run_program("print(1)", []) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "exit_code"),
+    [
+        ("1/0", "error", 1),
+        ("print(", "error", 1),
+        ("\0", "error", 1),
+        ("\ud800", "error", 1),
+        ("import sys; sys.exit(3)", "error", 3),
+        ("exit('no')", "error", 1),
+        ("import os; os.abort()", "error", -6),
+        ("def f(): f()\nf()", "error", 1),
+        ("import os; os._exit(0)", "ok", 0),
+        ("x = bytearray(1 << 40)", "memory", 1),
+        ("x = []\nwhile True: x.append(' ' * 9999)", "memory", 1),
+        ("while True: print('x' * 9999)", "output_limit", -25),
+        ("import sys\nwhile True: sys.stderr.write('x' * 9999)", "output_limit", -25),
+        ("import os; os.lseek(1, 1 << 40, 0); os.write(1, b'x')", "output_limit", -25),
+        ("while True: pass", "timeout", -9),
+        ("import time; time.sleep(99)", "timeout", -9),
+        ("while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout", -9),
+        ("import os; os.kill(os.getpid(), 19)", "timeout", -9),
+    ],
+)
+def test_misbehaviour_ends_as_data(code: str, status: str, exit_code: int) -> None:
+    run = only(code, wall_s=1.0, memory_mb=200, output_bytes=1 << 16)
+    assert (run.status, run.exit_code) == (status, exit_code), run.stderr
+
+
+def test_cpu_time_ends_a_program_before_the_clock_does() -> None:
+    assert only("while True: pass", cpu_s=1, wall_s=60).status == "timeout"
+
+
+def test_output_is_cut_at_the_limit_and_complaints_keep_their_end() -> None:
+    run = only("print('x' * 2000)", output_bytes=1000)
+    assert (run.status, run.stdout) == ("output_limit", "x" * 1000)
+    run = only("import sys; sys.stderr.write('x' * 5000 + 'end'); sys.exit(1)")
+    assert run.stderr == "x" * 1997 + "end"
+
+
+def test_a_failure_names_the_program_and_not_this_machine() -> None:
+    run = only("def f():\n    return 1 / 0\nf()")
+    assert "ZeroDivisionError" in run.stderr
+    assert 'File "solution.py", line 2, in f' in run.stderr
+    assert "launcher" not in run.stderr
+
+
+def test_after_a_killed_supervisor_the_tests_are_errors_and_the_next_call_works() -> None:
+    runs = run_program("import os; os.kill(os.getppid(), 9)", ["", ""])
+    assert [(run.status, run.exit_code) for run in runs] == [("error", None)] * 2
+    assert only("print(1)").stdout == "1\n"
+
+
+def test_forged_reports_change_no_output_and_kill_nobody() -> None:
+    forge = "open(f'/proc/{os.getppid()}/fd/1', 'w').write('start 0\\nend 7\\nend x y\\nstart -1\\n')"
+    run = only(f"import os\ntry: {forge}\nexcept OSError: pass\nprint(2)")
+    assert run.stdout == "2\n"
+
+
+def test_what_a_test_leaves_running_in_its_group_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = f"import os, time\npid = os.fork()\nif pid == 0: time.sleep(99)\nopen({str(note)!r}, 'w').write(str(pid))"
+    assert only(code).status == "ok"
+    state = subprocess.run(["ps", "-o", "stat=", "-p", note.read_text()], capture_output=True, text=True)
+    assert state.stdout.strip()[:1] in ("", "Z")
+
+
+def test_the_environment_is_empty_and_the_working_directory_new() -> None:
+    os.environ["PROMPTCOT_TEST_SECRET"] = "x"
+    try:
+        run = only("import os; print(dict(os.environ), os.listdir('.')); open('a', 'w')")
+        assert run.stdout == "{} []\n"
+        assert only("import os; print(os.listdir('.'))").stdout == "[]\n"
+    finally:
+        del os.environ["PROMPTCOT_TEST_SECRET"]
+
+
+def test_no_descriptor_of_ours_reaches_the_program() -> None:
+    code = "import os\nfor fd in range(3, 64):\n  try: os.fstat(fd); print(fd)\n  except OSError: pass"
+    assert [run.stdout for run in run_program(code, ["", "", ""])] == ["", "", ""]
+
+
+def test_the_order_of_sets_depends_on_the_hash_seed_only() -> None:
+    code = "print(*{'ab', 'cd', 'ef', 'gh', 'ij', 'kl'})"
+    first = {run_program(code, [""])[0].stdout for _ in range(3)}
+    other = {run_program(code, [""], hash_seed=seed)[0].stdout for seed in range(1, 6)}
+    assert len(first) == 1
+    assert other - first
+
+
+def test_large_input_and_odd_characters_arrive() -> None:
+    assert only("print(len(input()))", "x" * 3_000_000).stdout == "3000000\n"
+    assert only("print(input())", "\u00e9\u4e2d\U0001f600").stdout == "\u00e9\u4e2d\U0001f600\n"
+    assert only("print(1)", "\ud800").stdout == "1\n"
+
+
+def test_deep_recursion_in_a_thread_works() -> None:
+    code = (
+        "import sys, threading\nsys.setrecursionlimit(10**6); threading.stack_size(256 << 20)\n"
+        "def f(n): return 0 if n == 0 else 1 + f(n - 1)\n"
+        "t = threading.Thread(target=lambda: print(f(50000))); t.start(); t.join()"
+    )
+    assert only(code).stdout == "50000\n"
+
+
+def test_it_works_from_threads_and_leaves_no_descriptor_and_no_child() -> None:
+    fd_folder = Path("/proc/self/fd")
+    before = len(list(fd_folder.iterdir())) if fd_folder.exists() else 0
+    outputs: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: outputs.extend(r.stdout for r in run_program("print(5)", [""] * 3)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outputs == ["5\n"] * 12
+    if before:
+        assert len(list(fd_folder.iterdir())) <= before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_no_interpreter_is_an_infrastructure_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for broken in ("/nonexistent/python", "/bin/false"):
+        monkeypatch.setattr(sys, "executable", broken)
+        with pytest.raises(UserError, match="could not run tests"):
+            run_program("print(1)", [""])
+
+
+@pytest.mark.parametrize("limits", [{"wall_s": 0}, {"cpu_s": -1}, {"memory_mb": 0}, {"output_bytes": 0}])
+def test_limits_must_be_positive(limits: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="expected: a positive number"):
+        only("print(1)", **limits)

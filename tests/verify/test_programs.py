@@ -1,0 +1,139 @@
+"""Programs: extraction, comparison, verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptcot.records import UnitTest, Verdict
+from promptcot.verify.process import Limits
+from promptcot.verify.programs import check_program, extract_program, same_output
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+DOUBLE = "print(2 * int(input()))"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("```python\nprint(1)\n```", "print(1)\n"),
+        ("a\n```\nx\n```\nb\n```py\ny\n```\nc", "y\n"),
+        ("<think>\n```\nx\n```\n</think>\n```python\ny\n```", "y\n"),
+        ("```python\nx\n```\nand\n```python\ncut off", "x\n"),
+        ("  ```python\n  x\n  ```", "  x\n"),
+        ("```python\nprint('```')\n```", "print('```')\n"),
+        ("````\nx\n````", "x\n"),
+    ],
+)
+def test_the_last_closed_block_is_the_program(text: str, code: str) -> None:
+    assert extract_program(text) == code
+
+
+@pytest.mark.parametrize(
+    "text", ["print(1)", "", "```python\nx", "```\n\n```", "<think>\n```\nx\n```", "```x```"]
+)
+def test_without_a_closed_block_there_is_no_program(text: str) -> None:
+    assert extract_program(text) is None
+
+
+@given(st.text(alphabet="ab\n `", max_size=60))
+def test_any_text_can_be_searched_for_a_program(text: str) -> None:
+    code = extract_program(text)
+    assert code is None or code.strip()
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "same"),
+    [
+        ("6\n", "6", True),
+        ("1 2", "  1 2  \n\n", True),
+        ("0.50", "0.5", True),
+        ("1 2", "1   2", True),
+        ("10", "1_0", True),
+        ("inf", "Infinity", True),
+        ("nan", "nan", True),
+        ("1\n2", "1 \r\n2", True),
+        ("a b", "a  b", False),
+        ("YES", "Yes", False),
+        ("1\n2", "1\n\n2", False),
+        ("1\n2", "1 2", False),
+        ("0.333333", "0.333334", False),
+        ("1 1", "sNaN 1", False),
+        ("1", "1e999999999", False),
+        ("1", "", False),
+    ],
+)
+def test_outputs_are_compared_as_livecodebench_does(expected: str, actual: str, same: bool) -> None:
+    assert same_output(expected, actual) is same
+    assert same_output(actual, expected) is same
+
+
+def test_a_program_passes_only_with_all_its_tests() -> None:
+    tests = [UnitTest("3", "6"), UnitTest("4", "9"), UnitTest("5", "10")]
+    assert check_program(DOUBLE, [tests[0], tests[2]]) == (Verdict.CORRECT, "passed", [True, True])
+    assert check_program(DOUBLE, tests) == (Verdict.INCORRECT, "wrong_output", [True, False, True])
+
+
+def test_without_tests_nothing_is_scored_and_without_a_program_nothing_passes() -> None:
+    assert check_program(DOUBLE, []) == (Verdict.UNSCORED, "no_tests", [])
+    assert check_program(None, [UnitTest("1", "2")]) == (Verdict.NO_ANSWER, "no_program", [False])
+    assert check_program(" \n", [UnitTest("1", "")]) == (Verdict.NO_ANSWER, "no_program", [False])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("print(6); 1/0", "error"),
+        ("print(6, flush=True)\nwhile True: pass", "timeout"),
+        ("import os; os._exit(0)", "wrong_output"),
+        ("import sys; sys.exit(0)", "wrong_output"),
+        ("print(6); x = ' ' * (1 << 40)", "memory"),
+        ("print('6' + ' ' * (2 << 20))", "output_limit"),
+    ],
+)
+def test_the_right_output_alone_or_a_clean_exit_alone_is_no_pass(code: str, reason: str) -> None:
+    verdict, why, passed = check_program(code, [UnitTest("3", "6")], Limits(wall_s=1.0))
+    assert (verdict, why, passed) == (Verdict.INCORRECT, reason, [False])
+
+
+def test_expected_outputs_are_not_within_reach_of_the_program() -> None:
+    # Everything the process was given: arguments, memory of its modules, files, its parent's arguments.
+    code = (
+        "import gc, sys, os\n"
+        "seen = repr([o for o in gc.get_objects() if isinstance(o, (str, bytes, list, dict))])\n"
+        "seen += open('/proc/self/cmdline').read() if os.path.exists('/proc/self/cmdline') else ''\n"
+        "print('1729' + '4104' in seen.replace('1729\\' + \\'4104', ''))"
+    )
+    verdict, _, _ = check_program(code, [UnitTest("", "17294104")])
+    assert verdict is Verdict.INCORRECT
+    assert check_program(code, [UnitTest("", "False")])[0] is Verdict.CORRECT
+
+
+def cases(name: str) -> list[dict[str, Any]]:
+    path = DATA / "code" / name
+    if not path.exists():
+        pytest.skip(f"needs code/{name}, which is not part of the repository")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row for row in rows if not row.get("fn_name")]
+
+
+def judge(row: dict[str, Any]) -> tuple[Verdict, str]:
+    tests = [UnitTest(i, o) for i, o in zip(row["inputs"], row["outputs"], strict=True)]
+    return check_program(row["solution"], tests, Limits(wall_s=3.0))[:2]
+
+
+def test_the_stdio_cases_get_their_verdicts() -> None:
+    for row in cases("stdio_cases.jsonl"):
+        verdict, reason = judge(row)
+        assert (verdict is Verdict.CORRECT) == row["expected"].startswith("pass"), (row["id"], reason)
+
+
+def test_honest_programs_that_a_mocked_stdin_fails_pass_here() -> None:
+    for row in cases("lcb_harness_probe.jsonl"):
+        if row["class"] == "legit":
+            assert judge(row)[0] is Verdict.CORRECT, row["name"]
