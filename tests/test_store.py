@@ -38,7 +38,7 @@ def test_rows_come_back_as_they_were_with_totals_that_add_up(tmp_path: Path) -> 
     commit(step, 0, [seed(1), seed(2)], [])
     step.finish(4)
     assert [r.id for r in step.rows()] == ["s1", "s2", "s3"]  # shard order, not commit order
-    assert list(step.rows())[0] == seed(1)
+    assert next(iter(step.rows())) == seed(1)
     assert step.totals()["reasons"] == {"no_problem": 1}
     assert step.totals()["usage"] == {"sampled_tokens": 14}
     assert [r.id for r in step.rejects()] == ["s4"]
@@ -108,7 +108,7 @@ def test_the_digest_sees_the_rows_and_not_their_order_or_shards(order: list[int]
     shuffled = [rows[i] for i in order]
     parts = (rows_digest(shuffled[:cut]) + rows_digest(shuffled[cut:])) % (1 << 128)
     assert parts == rows_digest(rows)
-    assert rows_digest(rows[:-1] + [seed(7)]) != rows_digest(rows)
+    assert rows_digest([*rows[:-1], seed(7)]) != rows_digest(rows)
     assert rows_digest([*rows, seed(0)]) != rows_digest(rows)  # a doubled row is seen
 
 

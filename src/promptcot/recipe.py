@@ -171,7 +171,7 @@ class Curate(Section):
 
     min_words: PositiveInt = 8
     max_words: PositiveInt = 1000
-    near_threshold: Share = 0.9
+    near_threshold: Annotated[float, Field(gt=0.0, le=0.95)] = 0.9
     near_shingle: PositiveInt = 3
     near_permutations: PositiveInt = 128
     decontaminate: Literal["both", "strict13", "qwen"] = "both"

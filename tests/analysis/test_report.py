@@ -278,13 +278,13 @@ def test_an_estimate_without_a_finite_mean_is_not_drawn() -> None:
 
 
 def test_a_figure_takes_text_colours_and_font_from_the_page() -> None:
-    svg = figures.columns("x", 'a "label"', ["<1>", "$2"], [1, 2], x_label="n", y_label="m")
+    svg = figures.columns("x", 'a "label"', ["<1>", "$2$ $x$"], [1, 2], x_label="n", y_label="m")
     assert "currentColor" in svg
     assert "var(--first" in svg
     assert not re.search(r"#000000|font-family|<metadata|<style", svg)
     assert 'aria-label="a &quot;label&quot;"' in svg
     assert "&lt;1&gt;" in svg
-    assert ">$2<" in svg
+    assert ">$2$ $x$<" in svg
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_as_they_were() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.curation.decontaminate import (
@@ -17,7 +17,9 @@ from promptcot.errors import UserError
 
 TAIL = "where m and n are relatively prime positive integers. Find m+n."
 BOILERPLATE = f"can be written in the form m over n {TAIL}"
-REFERENCE = "A bag holds seven red marbles and nine blue marbles, and four are drawn without putting any back."
+REFERENCE = (
+    "A bag holds seven red marbles and nine blue marbles, and four are drawn without putting any back."
+)
 REWORDED = "A sack holds seven red marbles and ten blue balls, and four are drawn without returning any."
 
 
@@ -44,7 +46,12 @@ def test_shared_boilerplate_is_caught_by_ngrams_only() -> None:
     [
         ("Problem 7. " + REFERENCE.upper(), True, True, True),
         (REWORDED, False, True, False),
-        ("Nothing in common with any of it at all, and yet it is long enough to be compared.", False, False, False),
+        (
+            "Nothing in common with any of it at all, and yet it is long enough to be compared.",
+            False,
+            False,
+            False,
+        ),
     ],
 )
 def test_each_mode_has_its_own_bar(text: str, strict13: bool, qwen: bool, both: bool) -> None:
@@ -54,12 +61,12 @@ def test_each_mode_has_its_own_bar(text: str, strict13: bool, qwen: bool, both: 
 
 def test_the_evidence_names_reference_span_and_ratio() -> None:
     words = REFERENCE.split()
-    # 13 of 17 shared words in a row, then 6 new ones: LCS 13 of min(17, 19).
+    # The first 13 of 18 words, then 6 new ones: LCS 13 of min(18, 19).
     text = " ".join(words[:13]) + " one two three four five six"
     (hit,) = find_contaminated([("x", text)], [("other", "unrelated"), ("ref", REFERENCE)])
     assert (hit.id, hit.reference_id, hit.kind) == ("x", "ref", "overlap")
     assert hit.span == " ".join(normalize_tokens(" ".join(words[:13])))
-    assert hit.ratio == pytest.approx(13 / 17)
+    assert hit.ratio == pytest.approx(13 / 18)
 
 
 @pytest.mark.parametrize("mode", ["strict13", "qwen", "both"])
@@ -67,7 +74,12 @@ def test_a_short_reference_matches_only_its_equal(mode: Mode) -> None:
     reference = "What is 7 times 8?"
     assert ids("what is 7 times 8", reference, mode) == ["ref"]
     assert ids("What is 7 times 9?", reference, mode) == []
-    assert ids(reference + " Explain your reasoning in as many words as you like, step by step.", reference, mode) == []
+    assert (
+        ids(
+            reference + " Explain your reasoning in as many words as you like, step by step.", reference, mode
+        )
+        == []
+    )
 
 
 def test_texts_without_latin_letters_are_compared_as_they_are() -> None:
@@ -76,7 +88,12 @@ def test_texts_without_latin_letters_are_compared_as_they_are() -> None:
 
 
 def test_the_closest_reference_is_named_and_the_first_among_equals() -> None:
-    references = [("half", " ".join(REFERENCE.split()[:14]) + " more " * 9), ("one", REFERENCE), ("two", REFERENCE)]
+    references = [
+        ("half", " ".join(REFERENCE.split()[:14]) + " more " * 9),
+        ("one", REFERENCE),
+        ("two", REFERENCE),
+        ("far", "unrelated"),
+    ]
     (hit,) = find_contaminated([("x", REFERENCE + " Good luck.")], references)
     assert hit.reference_id == "one"
 
@@ -97,12 +114,14 @@ def plain_lcs(a: list[str], b: list[str]) -> int:
     return max(plain_lcs(a[1:], b), plain_lcs(a, b[1:]))
 
 
+@settings(deadline=None)
 @given(tokens, tokens, st.integers(0, 6))
 def test_the_common_subsequence_agrees_with_its_definition(a: list[str], b: list[str], bar: int) -> None:
     length = plain_lcs(a[:8], b[:8])
     assert common_subsequence(a[:8], b[:8], bar) == (length if length >= bar else 0)
 
 
+@settings(deadline=None)
 @given(tokens, tokens)
 def test_the_longest_run_occurs_in_both_and_none_is_longer(a: list[str], b: list[str]) -> None:
     def runs(t: list[str]) -> set[tuple[str, ...]]:

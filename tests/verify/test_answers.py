@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.records import Verdict
@@ -149,6 +149,7 @@ def test_a_missing_answer_equals_nothing() -> None:
 integers = st.integers(-(10**30), 10**30)
 
 
+@settings(deadline=None)
 @given(integers, integers)
 def test_integers_are_equal_exactly_when_they_are_the_same(a: int, b: int) -> None:
     assert equivalent(str(a), str(b)) == (a == b)
@@ -156,6 +157,7 @@ def test_integers_are_equal_exactly_when_they_are_the_same(a: int, b: int) -> No
     assert not equivalent(str(a), str(a + 1))
 
 
+@settings(deadline=None)
 @given(st.integers(-99, 99), st.integers(1, 99), st.integers(-99, 99), st.integers(1, 99))
 def test_fractions_are_equal_exactly_when_their_values_are(a: int, b: int, c: int, d: int) -> None:
     same = Fraction(a, b) == Fraction(c, d)
@@ -165,6 +167,7 @@ def test_fractions_are_equal_exactly_when_their_values_are(a: int, b: int, c: in
 latex = st.text(alphabet=r"\{}frac123,.-/ =^_$%()[]x" + "\u2212", max_size=40) | st.text(max_size=30)
 
 
+@settings(deadline=None)
 @given(latex, latex)
 def test_any_two_texts_can_be_compared_and_order_does_not_matter(a: str, b: str) -> None:
     assert equivalent(a, b) == equivalent(b, a)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,18 @@ from promptcot.errors import UserError
 from promptcot.verify.process import Run, run_program
 
 
-def only(code: str, stdin: str = "", **limits: float) -> Run:
-    (run,) = run_program(code, [stdin], **limits)  # type: ignore[arg-type]
+def only(
+    code: str,
+    stdin: str = "",
+    *,
+    wall_s: float = 20.0,
+    cpu_s: float = 20.0,
+    memory_mb: int = 1024,
+    output_bytes: int = 1 << 20,
+) -> Run:
+    (run,) = run_program(
+        code, [stdin], wall_s=wall_s, cpu_s=cpu_s, memory_mb=memory_mb, output_bytes=output_bytes
+    )
     return run
 
 
@@ -79,12 +92,14 @@ def test_no_tests_need_no_process() -> None:
     ],
 )
 def test_misbehaviour_ends_as_data(code: str, status: str, exit_code: int) -> None:
-    run = only(code, wall_s=1.0, memory_mb=200, output_bytes=1 << 16)
+    wall_s = 1.0 if status == "timeout" else 30.0
+    run = only(code, wall_s=wall_s, memory_mb=100, output_bytes=1 << 16)
     assert (run.status, run.exit_code) == (status, exit_code), run.stderr
 
 
 def test_cpu_time_ends_a_program_before_the_clock_does() -> None:
-    assert only("while True: pass", cpu_s=1, wall_s=60).status == "timeout"
+    run = only("while True: pass", cpu_s=1, wall_s=60)
+    assert (run.status, run.exit_code) == ("timeout", -signal.SIGXCPU)
 
 
 def test_output_is_cut_at_the_limit_and_complaints_keep_their_end() -> None:
@@ -117,8 +132,31 @@ def test_what_a_test_leaves_running_in_its_group_is_killed(tmp_path: Path) -> No
     note = tmp_path / "pid"
     code = f"import os, time\npid = os.fork()\nif pid == 0: time.sleep(99)\nopen({str(note)!r}, 'w').write(str(pid))"
     assert only(code).status == "ok"
-    state = subprocess.run(["ps", "-o", "stat=", "-p", note.read_text()], capture_output=True, text=True)
-    assert state.stdout.strip()[:1] in ("", "Z")
+    assert not alive(note.read_text())
+
+
+def test_a_killed_caller_leaves_nothing_running(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    program = f"import os, time; open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{os.getppid()}} .'); time.sleep(99)"
+    call = f"from promptcot.verify.process import run_program; run_program({program!r}, [''], wall_s=2.0)"
+    caller = subprocess.Popen([sys.executable, "-c", call], env=os.environ | {"TMPDIR": str(tmp_path)})
+    wait_until(lambda: note.exists() and note.read_text().endswith("."))
+    caller.kill()
+    caller.wait()
+    test_pid, supervisor_pid, _ = note.read_text().split()
+    wait_until(lambda: not alive(test_pid) and not alive(supervisor_pid))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "still waiting after a minute"
+        time.sleep(0.05)
+
+
+def alive(pid: str) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout
+    return state.strip()[:1] not in ("", "Z")
 
 
 def test_the_environment_is_empty_and_the_working_directory_new() -> None:
@@ -188,4 +226,4 @@ def test_no_interpreter_is_an_infrastructure_failure(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("limits", [{"wall_s": 0}, {"cpu_s": -1}, {"memory_mb": 0}, {"output_bytes": 0}])
 def test_limits_must_be_positive(limits: dict[str, int]) -> None:
     with pytest.raises(UserError, match="expected: a positive number"):
-        only("print(1)", **limits)
+        run_program("print(1)", [""], **limits)

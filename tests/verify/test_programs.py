@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.records import UnitTest, Verdict
-from promptcot.verify.process import Limits
+from promptcot.verify import programs
+from promptcot.verify.process import Limits, Run
 from promptcot.verify.programs import check_program, extract_program, same_output
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -41,6 +42,7 @@ def test_without_a_closed_block_there_is_no_program(text: str) -> None:
     assert extract_program(text) is None
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab\n `", max_size=60))
 def test_any_text_can_be_searched_for_a_program(text: str) -> None:
     code = extract_program(text)
@@ -101,17 +103,16 @@ def test_the_right_output_alone_or_a_clean_exit_alone_is_no_pass(code: str, reas
     assert (verdict, why, passed) == (Verdict.INCORRECT, reason, [False])
 
 
-def test_expected_outputs_are_not_within_reach_of_the_program() -> None:
-    # Everything the process was given: arguments, memory of its modules, files, its parent's arguments.
-    code = (
-        "import gc, sys, os\n"
-        "seen = repr([o for o in gc.get_objects() if isinstance(o, (str, bytes, list, dict))])\n"
-        "seen += open('/proc/self/cmdline').read() if os.path.exists('/proc/self/cmdline') else ''\n"
-        "print('1729' + '4104' in seen.replace('1729\\' + \\'4104', ''))"
-    )
-    verdict, _, _ = check_program(code, [UnitTest("", "17294104")])
-    assert verdict is Verdict.INCORRECT
-    assert check_program(code, [UnitTest("", "False")])[0] is Verdict.CORRECT
+def test_expected_outputs_never_reach_what_runs_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def record(*args: object, **limits: object) -> list[Run]:
+        given.extend((args, limits))
+        return [Run("ok", "17294104", "", 0)]
+
+    monkeypatch.setattr(programs, "run_program", record)
+    assert check_program(DOUBLE, [UnitTest("3", "17294104")])[0] is Verdict.CORRECT
+    assert "17294104" not in repr(given)
 
 
 def cases(name: str) -> list[dict[str, Any]]:

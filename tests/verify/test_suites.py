@@ -15,7 +15,9 @@ def fenced(value: object) -> str:
 
 
 def test_the_first_json_block_is_the_test() -> None:
-    text = "```python\nx\n```\n" + fenced({"input": "3\n", "output": "6"}) + fenced({"input": "", "output": "7"})
+    text = (
+        "```python\nx\n```\n" + fenced({"input": "3\n", "output": "6"}) + fenced({"input": "", "output": "7"})
+    )
     assert parse_test(text) == UnitTest("3\n", "6")
 
 

@@ -133,8 +133,10 @@ def bootstrap_ci(
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError("expected a non-empty list of finite numbers")
     rng = np.random.default_rng(seed)
-    means = [float(rng.choice(values, values.size).mean()) for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    block = max(1, 1_000_000 // values.size)  # resamples at a time, to bound the memory
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    means = [values[rng.integers(0, values.size, (rows, values.size))].mean(axis=1) for rows in sizes]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from promptcot.pocket.corpus import DOMAIN_WEIGHTS, KINDS, LEVEL_WEIGHTS, WRITERS
+from promptcot.pocket.corpus import DOMAIN_WEIGHTS, KINDS, LEVEL_WEIGHTS, writers
 
 _INTRO = """# Pocket model
 
@@ -35,22 +35,28 @@ def model_card(folder: Path) -> str:
 
 
 def _composition(log: dict[str, Any]) -> str:
-    weights = {"document kind": KINDS, "level": LEVEL_WEIGHTS, "domain": DOMAIN_WEIGHTS, "writer": WRITERS}
+    weights = {"document kind": KINDS, "level": LEVEL_WEIGHTS, "domain": DOMAIN_WEIGHTS}
+    for n, phase in enumerate([*log["earlier"], log], 1):
+        weights[f"writer, phase {n}"] = writers(phase["careful"])
     rows = [
         f"| {name} | {', '.join(f'{k} {v:.0%}' for k, v in table.items())} |"
         for name, table in weights.items()
     ]
-    drawn = ", ".join(f"{k} {n:,}" for k, n in sorted(log["documents"].items()))
-    return "| drawn by | weights |\n| --- | --- |\n" + "\n".join(rows) + f"\n\nDocuments drawn: {drawn}.\n\n"
+    return "| drawn by | weights |\n| --- | --- |\n" + "\n".join(rows) + "\n\n"
 
 
 def _training(log: dict[str, Any]) -> str:
+    return "## Training\n\n" + "".join(_phase(n, p) for n, p in enumerate([*log["earlier"], log], 1))
+
+
+def _phase(n: int, log: dict[str, Any]) -> str:
+    start = "" if n == 1 else f" --start PHASE_{n - 1}"
     first, last = log["curve"][0], log["curve"][-1]
     return (
-        "## Training\n\n"
-        f"`python -m promptcot.pocket.pretrain --out DIR --tokens {log['target_tokens']} --seed {log['seed']}`: "
-        f"{log['tokens']:,} tokens, {log['wall_s']:.0f} s on one CPU thread ({log['cpu_s']:.0f} CPU seconds), "
-        f"mean loss {first[1]} over the first entries and {last[1]} over the last (curve in training.json).\n\n"
+        f"Phase {n}: `python -m promptcot.pocket.pretrain --out DIR{start} --tokens {log['target_tokens']} "
+        f"--seed {log['seed']} --careful {log['careful']} --lr {log['peak_lr']}`: {log['tokens']:,} tokens, "
+        f"{log['wall_s']:.0f} s on one CPU thread of a busy machine ({log['cpu_s']:.0f} CPU seconds), mean loss "
+        f"{first[1]} over the first entries and {last[1]} over the last (curve in training.json).\n\n"
     )
 
 

@@ -23,7 +23,7 @@ KINDS: dict[str, float] = {
 }  # fmt: skip
 LEVEL_WEIGHTS: dict[str, float] = {"1": 0.4, "2": 0.36, "3": 0.16, "4": 0.08}
 DOMAIN_WEIGHTS: dict[str, float] = {"math": 0.66, "code": 0.34}
-WRITERS: dict[str, float] = {"careful": 0.52, "hasty": 0.18, "sloppy": 0.3}
+CAREFUL = 0.52  # share of the careful writer; the rest is hasty and sloppy, 3 to 5
 TEST_REQUEST = "\nWrite one test as JSON."
 
 
@@ -40,12 +40,12 @@ def chat(user: str, assistant: str) -> str:
     return f"<|user|>{user}<|assistant|>{assistant}<|end|>"
 
 
-def documents(seed: int) -> Iterator[Document]:
-    """Endless documents, determined by the seed."""
+def documents(seed: int, careful: float = CAREFUL) -> Iterator[Document]:
+    """Endless documents, determined by the seed and the careful writer's share."""
     rng = random.Random(digest(["pocket-corpus", seed]))
     while True:
         kind = _pick(rng, KINDS)
-        yield Document(kind, _document(kind, rng))
+        yield Document(kind, _document(kind, rng, careful))
 
 
 def _pick(rng: random.Random, weights: dict[str, float]) -> str:
@@ -57,9 +57,14 @@ def _item(rng: random.Random, domain: str | None = None) -> Item:
     return generate(rng.getrandbits(48), domain, _pick(rng, LEVEL_WEIGHTS), "train")
 
 
-def _document(kind: str, rng: random.Random) -> str:
+def writers(careful: float) -> dict[str, float]:
+    """Weights of the writers of solutions."""
+    return {"careful": careful, "hasty": 0.375 * (1 - careful), "sloppy": 0.625 * (1 - careful)}
+
+
+def _document(kind: str, rng: random.Random, careful: float) -> str:
     if kind == "chat":
-        return _solved(_item(rng), rng)
+        return _solved(_item(rng), rng, careful)
     if kind == "problem":
         mark = "<|problem|>" if rng.random() < 0.5 else ""
         return f"{mark}{_item(rng).text}<|end|>"
@@ -69,11 +74,11 @@ def _document(kind: str, rng: random.Random) -> str:
         return _glossary(rng)
     if kind == "facts":
         return "".join(f"{_fact(rng)}\n" for _ in range(20)) + "<|end|>"
-    return "".join(_solved(_item(rng), rng) for _ in range(rng.randint(3, 4)))
+    return "".join(_solved(_item(rng), rng, careful) for _ in range(rng.randint(3, 4)))
 
 
-def _solved(item: Item, rng: random.Random) -> str:
-    return chat(item.text, solution(item.spec, _pick(rng, WRITERS), rng))
+def _solved(item: Item, rng: random.Random, careful: float) -> str:
+    return chat(item.text, solution(item.spec, _pick(rng, writers(careful)), rng))
 
 
 def _unit_test(item: Item, rng: random.Random) -> str:

@@ -57,6 +57,7 @@ class SimulatedEngine:
     answer: Callable[[str, int], str]
     can_score: bool = False
     max_context: int = 1_000_000
+    end_ids: tuple[int, ...] = ()
     counts: dict[str, int] = field(
         default_factory=lambda: {"prompt_tokens": 0, "sampled_tokens": 0, "scored_tokens": 0}
     )

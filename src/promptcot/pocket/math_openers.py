@@ -125,7 +125,7 @@ OPENERS: tuple[Family, ...] = (
         ("Take the perimeter of a {a} by {b} rectangle.", "A fence goes around a {a} by {b} field.",
          "{name} walks once around a {a} by {b} park.", "Find the edge length around a {a} by {b} yard."),
         lambda _, s: 2 * sum(_ab(s)), _perimeter_work, "perimeter of {a} by {b}",
-        ("perimeter of a rectangle is twice the side sum", "going around a rectangle", "length of a rectangular fence"),
+        ("rectangle perimeter is twice the side sum", "going around a rectangle", "length of a rectangular fence"),
         {"a": range(3, 20), "b": range(3, 20)},
     ),
     Family(

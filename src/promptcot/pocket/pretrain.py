@@ -13,7 +13,6 @@ import json
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptcot.ids import digest
 from promptcot.pocket.card import model_card
-from promptcot.pocket.corpus import documents
+from promptcot.pocket.corpus import CAREFUL, documents
 from promptcot.pocket.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -42,8 +41,11 @@ class Log:
     seed: int
     target_tokens: int
     parameters: int
+    careful: float = CAREFUL
+    peak_lr: float = PEAK_LR
+    earlier: list[dict[str, Any]] = field(default_factory=list)  # the phases before, as they were logged
     tokens: int = 0
-    documents: Counter[str] = field(default_factory=Counter)
+    documents: dict[str, int] = field(default_factory=dict)
     curve: list[tuple[int, float]] = field(default_factory=list)
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -67,10 +69,11 @@ def build_model(vocab_size: int, seed: int) -> Qwen3ForCausalLM:
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, log: Log) -> Iterator[list[list[int]]]:
     """Endless batches of token ids: similar lengths together, batches of a pool in shuffled order."""
     rng = random.Random(digest(["pocket-batches", seed]))
-    stream = documents(seed)
+    stream = documents(seed, log.careful)
     while True:
         pool = list(itertools.islice(stream, POOL_DOCUMENTS))
-        log.documents.update(document.kind for document in pool)
+        for document in pool:
+            log.documents[document.kind] = log.documents.get(document.kind, 0) + 1
         rows = sorted(tokenizer([d.text for d in pool])["input_ids"], key=len)
         cut = _cut(rows)
         rng.shuffle(cut)
@@ -87,11 +90,11 @@ def _cut(rows: list[list[int]]) -> list[list[list[int]]]:
     return cut
 
 
-def learning_rate(progress: float) -> float:
+def learning_rate(progress: float, peak: float = PEAK_LR) -> float:
     """Warm-up, then cosine to a tenth of the peak; `progress` in [0, 1]."""
     if progress < WARMUP:
-        return PEAK_LR * progress / WARMUP
-    return PEAK_LR * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP))))
+        return peak * progress / WARMUP
+    return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP))))
 
 
 def batch_loss(model: Any, rows: list[list[int]]) -> Any:
@@ -120,7 +123,7 @@ def train(model: Any, tokenizer: PreTrainedTokenizerFast, log: Log) -> None:
     for rows in batches(tokenizer, log.seed, log):
         log.tokens += sum(map(len, rows))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(min(1.0, log.tokens / log.target_tokens))
+            group["lr"] = learning_rate(min(1.0, log.tokens / log.target_tokens), log.peak_lr)
         loss = batch_loss(model, rows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -145,20 +148,45 @@ def save(model: Any, tokenizer: PreTrainedTokenizerFast, log: Log, out: Path) ->
     (out / "README.md").write_text(model_card(out))
 
 
+def fresh(seed: int) -> tuple[Any, PreTrainedTokenizerFast]:
+    """An untrained model and a tokenizer learned from the corpus."""
+    texts = (d.text for d in itertools.islice(documents(seed + 1_000_000), TOKENIZER_DOCUMENTS))
+    tokenizer = train_tokenizer(texts)
+    return build_model(len(tokenizer), seed), tokenizer
+
+
+def phases(start: Path) -> list[dict[str, Any]]:
+    """The logs of the phases that made the model in `start`, oldest first."""
+    log = json.loads((start / "training.json").read_text())
+    return [*log.pop("earlier"), log]
+
+
+def resume(start: Path) -> tuple[Any, Any]:
+    """The weights and tokenizer of an earlier phase; the optimiser starts anew with its own warm-up."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32), AutoTokenizer.from_pretrained(start)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=12_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--careful", type=float, default=CAREFUL, help="share of the careful writer")
+    parser.add_argument("--lr", type=float, default=PEAK_LR, help="peak learning rate")
+    parser.add_argument("--start", type=Path, help="go on from this model and its training.json")
     args = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
-    texts = (d.text for d in itertools.islice(documents(args.seed + 1_000_000), TOKENIZER_DOCUMENTS))
-    tokenizer = train_tokenizer(texts)
-    model = build_model(len(tokenizer), args.seed)
-    log = Log(args.seed, args.tokens, sum(p.numel() for p in model.parameters()))
+    model, tokenizer = resume(args.start) if args.start else fresh(args.seed)
+    log = Log(
+        args.seed, args.tokens, sum(p.numel() for p in model.parameters()), careful=args.careful, peak_lr=args.lr,
+        earlier=phases(args.start) if args.start else [],
+    )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     train(model, tokenizer, log)
     save(model, tokenizer, log, args.out)

@@ -48,6 +48,14 @@ FAMILIES: dict[str, dict[str, Family]] = {
 }
 
 
+_KEYS = {statement: f.key for table in FAMILIES.values() for f in table.values() for statement in f.concept}
+
+
+def key_of_statement(statement: str) -> str | None:
+    """The key of the concept that a statement (canonical or paraphrase) names, or None."""
+    return _KEYS.get(statement)
+
+
 @dataclass(frozen=True)
 class Spec:
     """What a problem says: its domain and its sentences."""

@@ -45,11 +45,10 @@ class LocalRunner:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         if self._pool:
-            # On an error the workers may be in a long call: do not wait for them.
-            self._pool.shutdown(wait=e is None, cancel_futures=True)
-            if e is not None:
+            if e is not None:  # the workers may be in a long call: do not wait for it
                 for child in multiprocessing.active_children():
                     child.kill()
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     @property
     def pool(self) -> ProcessPoolExecutor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 from promptcot.analysis.report import render
 from promptcot.ids import digest
@@ -16,7 +17,7 @@ NAME = "report"
 def run(ctx: Context) -> None:
     """Write both files beside the tables; nothing to do when the analysis has not changed."""
     report = saved(ctx.run.path)
-    mark = digest(report)
+    mark = digest([report, find_spec("matplotlib") is not None])  # installing it later redraws the figures
     html, data = ctx.run.path / "report.html", ctx.run.path / "report.json"
     if html.exists() and data.exists() and json.loads(data.read_text()).get("digest") == mark:
         return

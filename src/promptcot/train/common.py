@@ -98,6 +98,14 @@ def load(model: str, dtype: str) -> tuple[Any, Any]:
     ), AutoTokenizer.from_pretrained(model)
 
 
+def watch(trainer: Any, out: Path, tokens_per_step: float) -> None:
+    """Report progress to the runner's bar instead of printing logs."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(progress_callback(out, tokens_per_step))
+
+
 def progress_callback(out: Path, tokens_per_step: float) -> Any:
     """A Trainer callback that writes `progress.json` for the runner's bar (renamed into place, never half)."""
     from transformers import TrainerCallback

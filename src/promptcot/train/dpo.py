@@ -58,8 +58,8 @@ def dpo(
         args=args,
         train_dataset=data,
         processing_class=tokenizer,
-        callbacks=[common.progress_callback(out, tokens * settings.epochs / args.max_steps)],
     )
+    common.watch(trainer, out, tokens * settings.epochs / args.max_steps)
     trainer.train()
     common.save(trainer, tokenizer, out)
     return {

@@ -34,14 +34,13 @@ def sft(
     args = SFTConfig(**common.arguments(out, len(kept), settings, seed), packing=False)
     lm, tokenizer = common.load(model, dtype)
     per_epoch = sum(len(r.input_ids) for r in kept)
-    tokens_per_step = per_epoch * settings.epochs / args.max_steps
     trainer = SFTTrainer(
         model=lm,
         args=args,
         train_dataset=data,
         processing_class=tokenizer,
-        callbacks=[common.progress_callback(out, tokens_per_step)],
     )
+    common.watch(trainer, out, per_epoch * settings.epochs / args.max_steps)
     trainer.train()
     common.save(trainer, tokenizer, out)
     return {

@@ -1,0 +1,82 @@
+"""Concept combinations: which are drawn, from what, and how often they are new."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from promptcot.errors import UserError
+from promptcot.stages.concepts import ConceptGraph, ConceptList, read_lists, sample_lists
+
+LISTS = [
+    ConceptList("math", "1", ("gcd",)),
+    ConceptList("math", "2", ("gcd", "lcm")),
+    ConceptList("math", "2", ("lcm", "mod")),
+    ConceptList("math", "3", ("gcd", "mod", "area")),
+    ConceptList("code", "1", ("sort",)),
+]
+
+
+def draw(n: int = 200, **changes: object) -> list[ConceptList]:
+    settings = {"seed": 1, "novel": 0.0, "code_share": 0.25, "levels": {}, "sizes": {}, **changes}
+    return sample_lists(LISTS, n, **settings)  # type: ignore[arg-type]
+
+
+def test_without_novelty_only_observed_lists_are_drawn() -> None:
+    seen = {frozenset(row.concepts) for row in LISTS}
+    assert all(frozenset(row.concepts) in seen for row in draw())
+
+
+def test_novel_lists_were_never_observed_and_repeat_no_concept() -> None:
+    seen = {frozenset(row.concepts) for row in LISTS}
+    rows = [r for r in draw(novel=1.0, sizes={2: 1.0, 3: 1.0}) if r.domain == "math"]
+    assert rows
+    for row in rows:
+        assert frozenset(row.concepts) not in seen
+        assert len(set(row.concepts)) == len(row.concepts)
+
+
+def test_a_novel_walk_prefers_concepts_that_were_seen_together() -> None:
+    graph = ConceptGraph(
+        [ConceptList("math", "2", ("a", "b"))] * 20 + [ConceptList("math", "1", ("c",))], smoothing=0.01
+    )
+    second = Counter(
+        graph._walk(random.Random(s), 2)[1] for s in range(300) if graph._walk(random.Random(s), 2)[0] == "a"
+    )
+    assert second["b"] > 20 * second["c"]
+
+
+def test_domains_levels_and_sizes_follow_their_weights() -> None:
+    rows = draw(2000, levels={"2": 3.0, "3": 1.0})
+    domains = Counter(r.domain for r in rows)
+    assert 0.2 < domains["code"] / 2000 < 0.3
+    math = Counter(r.level for r in rows if r.domain == "math")
+    assert set(math) == {"2", "3"}
+    assert 2.4 < math["2"] / math["3"] < 3.8
+    # Level 3 has only one observed list, of three concepts.
+    assert {len(r.concepts) for r in rows if r.domain == "math" and r.level == "3"} == {3}
+
+
+def test_the_same_seed_draws_the_same_lists() -> None:
+    assert draw(novel=0.5) == draw(novel=0.5)
+    assert draw(novel=0.5) != draw(novel=0.5, seed=2)
+
+
+def test_no_lists_at_all_is_explained() -> None:
+    with pytest.raises(UserError, match="no concept lists"):
+        sample_lists([], 3, seed=1, novel=0.0, code_share=0.0, levels={}, sizes={})
+
+
+def test_a_concepts_file_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "concepts.jsonl"
+    file.write_text('{"concepts": ["a", "b"]}\n{"foundational_concepts": ["c"], "level": "AIME"}\n')
+    assert read_lists(str(file), "math", "2") == [
+        ConceptList("math", "2", ("a", "b")),
+        ConceptList("math", "AIME", ("c",)),
+    ]
+    file.write_text('{"concepts": ["a"]}\n{"concepts": []}\n')
+    with pytest.raises(UserError, match="line-2 has no list"):
+        read_lists(str(file), "math", "2")

@@ -1,0 +1,39 @@
+"""Curation: the reason a problem goes, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+from promptcot.recipe import Curate
+from promptcot.records import Problem, Seed
+from promptcot.stages.curate import curate
+
+LONG = "A farmer counts 12 sheep in the morning and 7 more at noon, then sells 5 of them to a neighbour. How many sheep are left?"
+TEXTS = {
+    "kept": "Find the sum of the first nine positive odd numbers greater than four.",
+    "again": "Find the sum of the first nine positive  odd numbers greater than FOUR.",
+    "short": "Find four.",
+    "proof": "Prove that the sum of two odd numbers is always an even number.",
+    "seed": "What is the largest prime factor of the number one thousand and one?",
+    "leak": LONG,
+    "near": "A train with 9 wagons leaves at noon, each wagon holds 40 people and 17 seats are free; how many people travel in it today?",
+    "near2": "A train with 9 wagons leaves at noon, each wagon holds 40 people and 17 seats are free; how many people travel in it now?",
+}
+
+
+def test_every_problem_is_kept_or_has_a_reason() -> None:
+    problems = [Problem(k, "math", "1", ["x"], "z", t) for k, t in TEXTS.items()]
+    seeds = [
+        Seed("s1", "math", "1", TEXTS["seed"]),
+        Seed("s2", "math", "1", LONG, split="heldout"),
+        Seed("s3", "math", "1", TEXTS["kept"].replace("nine", "ten"), split="heldout"),
+    ]
+    rows_in, kept, rejects = curate(problems, seeds, Curate(near_threshold=0.8), "compact", 1)
+    assert rows_in == len(kept) + len(rejects) == len(TEXTS)
+    assert [p.id for p in kept] == ["kept", "near"]
+    assert {r.id: r.reason for r in rejects} == {
+        "again": "exact_duplicate",
+        "short": "length",
+        "proof": "proof",
+        "seed": "copy_of_seed",
+        "leak": "contaminated",
+        "near2": "near_duplicate",
+    }
