@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from promptcot.recipe import Recipe
 from promptcot.rundir import RunDir, finished_steps
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
+from promptcot.settings import Recipe
 from promptcot.stages import stage
 from promptcot.stages.context import Context
 

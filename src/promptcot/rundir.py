@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from promptcot import __version__
 from promptcot.errors import UserError
-from promptcot.recipe import STAGES, Recipe, first_difference, parse
+from promptcot.recipe import first_difference, parse
 from promptcot.records import Record
+from promptcot.settings import STAGES, Recipe
 from promptcot.store import Step, unwritable, write_atomic
 
 R = TypeVar("R", bound=Record)

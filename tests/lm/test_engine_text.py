@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_a_stop_text_cuts_before_itself_and_keeps_whole_tokens(
 def test_the_earliest_of_several_stops_wins(engine: TransformersEngine) -> None:
     # "abc" is one token, which completes both stops at once; "b" stands first.
     assert first_cut(engine, stops_for(engine, "c", "b"), "qabc") == (1, "qa")
+
+
+def test_a_stop_that_ends_in_a_space_is_seen_where_tokens_lose_theirs_alone() -> None:
+    # SentencePiece: a token that begins with a space decodes without it when it stands first.
+    words = [" one", " two"]
+
+    def decode(ids: Sequence[int]) -> str:
+        return "".join(words[i] for i in ids).removeprefix(" ")
+
+    stops = make_stops(("one ",), frozenset(), {}, [decode([i]) for i in range(2)], decode)
+    assert stops.cut([1, 0]) is None
+    assert stops.cut([1, 0, 1]) == (1, "two ")
 
 
 def test_half_a_stop_text_is_no_stop(engine: TransformersEngine) -> None:

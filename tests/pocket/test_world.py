@@ -31,7 +31,9 @@ from promptcot.pocket.world import (
     truth,
 )
 
-PROBLEMS = [generate(seed, d, level, s) for seed in range(150) for d in DOMAINS for level in LEVELS for s in SPLITS]
+PROBLEMS = [
+    generate(seed, d, level, s) for seed in range(150) for d in DOMAINS for level in LEVELS for s in SPLITS
+]
 MATH = [item for item in PROBLEMS if item.domain == "math"]
 CODE = [item for item in PROBLEMS if item.domain == "code"]
 
@@ -161,7 +163,9 @@ def test_items_are_distinct_and_follow_the_weights() -> None:
     assert len({i.text for i in drawn}) == 300
     assert {i.domain for i in drawn} == {"math"}
     assert {i.level for i in drawn} == {"2", "3"}
-    assert [i.text for i in items(20, 3, "train", {"2": 1, "3": 1}, {"math": 1})] == [i.text for i in drawn[:20]]
+    assert [i.text for i in items(20, 3, "train", {"2": 1, "3": 1}, {"math": 1})] == [
+        i.text for i in drawn[:20]
+    ]
 
 
 @pytest.mark.parametrize(

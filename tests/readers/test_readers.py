@@ -12,8 +12,8 @@ import pytest
 from promptcot.errors import UserError
 from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.readers.gsm8k import gsm8k_seed
-from promptcot.recipe import Seeds
 from promptcot.records import Seed
+from promptcot.settings import Seeds
 from promptcot.stages.seeds import build
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptcot.recipe import Curate
 from promptcot.records import Problem, Seed
+from promptcot.settings import Curate
 from promptcot.stages.curate import curate
 
 LONG = "A farmer counts 12 sheep in the morning and 7 more at noon, then sells 5 of them to a neighbour. How many sheep are left?"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptcot.recipe import Label, Model, Rules
 from promptcot.records import Problem, Reject, Suite, SuiteAsk, UnitTest
+from promptcot.settings import Label, Model, Rules
 from promptcot.stages.label import _vet_one, _with_vote, pick
 
 MATH = Problem("p", "math", "1", ["gcd"], "plan", "What is 1/2 + 1/2?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptcot.recipe import Model, Preference, SelfPlay
 from promptcot.records import Pair, Problem, Reject, Rollout
+from promptcot.settings import Model, Preference, SelfPlay
 from promptcot.stages.selfplay import pairs_of
 
 PROBLEM = Problem("p", "math", "1", ["gcd"], "plan", "What is 2+2?", answer="4")

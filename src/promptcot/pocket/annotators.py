@@ -110,4 +110,8 @@ def annotate(name: str, text: str, seed: int) -> Annotation | None:
     if name not in ANNOTATORS:
         raise UserError(f"annotator {name!r}", expected=" | ".join(ANNOTATORS))
     spec = parse(text)
-    return None if spec is None else ANNOTATORS[name](spec, random.Random(digest(["pocket-annotate", name, seed, text])))
+    return (
+        None
+        if spec is None
+        else ANNOTATORS[name](spec, random.Random(digest(["pocket-annotate", name, seed, text])))
+    )

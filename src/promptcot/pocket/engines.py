@@ -41,7 +41,9 @@ def annotator_answer(name: str, user: str, seed: int) -> str:
     if user.startswith("Rationale"):
         return f"{RATIONALE_HEAD}\n{found.rationale}"
     first = user.split("\n", 1)[0]
-    raise UserError(f"a request that begins {first!r}", expected='a first line starting with "Concepts" or "Rationale"')
+    raise UserError(
+        f"a request that begins {first!r}", expected='a first line starting with "Concepts" or "Rationale"'
+    )
 
 
 def teacher_answer(user: str, seed: int) -> str:

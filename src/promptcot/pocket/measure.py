@@ -61,7 +61,11 @@ def program_of(text: str) -> str | None:
 def run_programs(jobs: Sequence[tuple[str, str]]) -> list[str | None]:
     """Outputs of (source, stdin) jobs without trailing white space; None for an error or more than a second."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", _RUNNER], input=json.dumps(list(jobs)), capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", _RUNNER],
+        input=json.dumps(list(jobs)),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     results: list[str | None] = json.loads(done.stdout)
     return results
@@ -82,7 +86,9 @@ def correct_N(problems: Sequence[Item], texts: Sequence[str]) -> list[bool]:
     return right
 
 
-def sample(model: Any, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], seed: int, batch: int = 64) -> list[str]:
+def sample(
+    model: Any, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], seed: int, batch: int = 64
+) -> list[str]:
     """One solution per problem text at T=1 (nothing cut off), batched by length."""
     import torch
 
@@ -93,7 +99,9 @@ def sample(model: Any, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str
         torch.manual_seed(seed)
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            ids = tokenizer([f"<|user|>{prompts[i]}<|assistant|>" for i in rows], return_tensors="pt", padding=True)
+            ids = tokenizer(
+                [f"<|user|>{prompts[i]}<|assistant|>" for i in rows], return_tensors="pt", padding=True
+            )
             out = model.generate(
                 input_ids=ids["input_ids"], attention_mask=ids["attention_mask"], do_sample=True, temperature=1.0,
                 top_k=0, top_p=1.0, max_new_tokens=MAX_NEW_TOKENS, pad_token_id=0, eos_token_id=1,
@@ -111,7 +119,12 @@ def vote(answers: Sequence[str | None], threshold: int) -> str | None:
 
 
 def measure_cell(
-    model: Any, tokenizer: PreTrainedTokenizerFast, problems: Sequence[Item], samples: int, votes: int, seed: int
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    problems: Sequence[Item],
+    samples: int,
+    votes: int,
+    seed: int,
 ) -> dict[str, Any]:
     """One row of the table: pass@1, and for math the share of accepted labels and the share right of those."""
     flat = [item for item in problems for _ in range(samples)]

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -37,6 +37,7 @@ class LocalRunner:
         self.seed, self.shard_rows, self.reporter = seed, shard_rows, reporter
         self.workers = workers or psutil.cpu_count(logical=False) or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._submitted: list[Future[Any]] = []
 
     def __enter__(self) -> LocalRunner:
         return self
@@ -45,7 +46,9 @@ class LocalRunner:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         if self._pool:
-            if e is not None:  # the workers may be in a long call: do not wait for it
+            if any(
+                not f.done() for f in self._submitted
+            ):  # stopped in the middle: do not wait for long calls
                 for child in multiprocessing.active_children():
                     child.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -62,6 +65,12 @@ class LocalRunner:
             )
         return self._pool
 
+    def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        self._submitted = [f for f in self._submitted if not f.done()]
+        future = self.pool.submit(call, *args)
+        self._submitted.append(future)
+        return future
+
     def map(self, step: Step[Any], rows: Iterable[Record], total: int, fn: MapFunction) -> None:
         """Map every row of `rows` and commit the shards of `step` that are not committed yet."""
         done = sum(c.rows_in for c in step.commits.values())
@@ -72,7 +81,7 @@ class LocalRunner:
             seen += len(chunk)
             if shard in step.commits:
                 continue
-            pending.add(self.pool.submit(call_shard, ShardJob(step.path, shard, step.record, chunk, fn)))
+            pending.add(self._submit(call_shard, ShardJob(step.path, shard, step.record, chunk, fn)))
             if len(pending) >= 2 * self.workers:
                 pending = self._collect(step, pending, bar)
         while pending:
@@ -103,7 +112,7 @@ class LocalRunner:
                 out.mkdir()
             except OSError as e:
                 raise unwritable(out, e) from None
-            future = self.pool.submit(call_artifact, fn, out)
+            future = self._submit(call_artifact, fn, out)
             running.append((step, out, future, self.reporter.bar(step.name, None)))
         while any(not f.done() for _, _, f, _ in running):
             for _, out, future, bar in running:

@@ -112,6 +112,7 @@ def limit_threads() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TQDM_DISABLE"] = "1"  # bars belong to the driver
 
 
 def _die_with_parent(parent: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from promptcot.recipe import STAGES
+from promptcot.settings import STAGES
 from promptcot.stages.context import Context
 
 

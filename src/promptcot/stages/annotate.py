@@ -13,9 +13,9 @@ from promptcot.domains.templates import parse_concepts, parse_rationale
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import Engine, Prompt
-from promptcot.recipe import Annotate
 from promptcot.records import Reject, Seed, Triple
 from promptcot.runner.worker import Worker
+from promptcot.settings import Annotate
 from promptcot.stages.context import Context, check_rejects
 
 NAME = "annotate"

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from promptcot.domains import get
 from promptcot.domains.sequences import Item, labelled, p_parts, q_parts
 from promptcot.lm.base import EngineSpec, Part
-from promptcot.recipe import Training
 from promptcot.records import Triple
 from promptcot.runner.worker import Worker
+from promptcot.settings import Training
 from promptcot.stages.context import Context, model_key
 
 NAME = "coldstart"

@@ -12,13 +12,13 @@ from promptcot.domains import get
 from promptcot.domains.base import Domain
 from promptcot.errors import UserError
 from promptcot.ids import row_id
-from promptcot.recipe import Recipe
 from promptcot.records import Ask, Problem, Record, Reject, Seed
 from promptcot.rundir import RunDir, folder
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, peak_rss_mb
+from promptcot.settings import Recipe
 from promptcot.store import Commit, Step, rows_digest, write_shard
 
 R = TypeVar("R", bound=Record)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from promptcot.curation.decontaminate import find_contaminated
 from promptcot.curation.dedup import find_duplicates, normalize_text
 from promptcot.domains import get
-from promptcot.recipe import Curate
 from promptcot.records import Problem, Reject, Seed
+from promptcot.settings import Curate
 from promptcot.stages.context import Context
 
 NAME = "curate"

@@ -14,9 +14,9 @@ from promptcot.domains import get
 from promptcot.domains.sequences import labelled
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Part, Prompt
-from promptcot.recipe import Distill, Training
 from promptcot.records import Ask, Problem, Reject, Trace
 from promptcot.runner.worker import Worker
+from promptcot.settings import Distill, Training
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.label import pick
 

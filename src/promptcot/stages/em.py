@@ -21,9 +21,9 @@ from promptcot.em.rejects import reject_reason
 from promptcot.em.select import best, joint
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Prompt
-from promptcot.recipe import EM
 from promptcot.records import Ask, Candidate, Reject, Triple
 from promptcot.runner.worker import Worker
+from promptcot.settings import EM
 from promptcot.stages.coldstart import train
 from promptcot.stages.context import Context, check_rejects
 from promptcot.store import Step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from promptcot.recipe import Evaluate, Model
 from promptcot.records import Rollout, Seed
+from promptcot.settings import Evaluate, Model
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
 from promptcot.stages.solving import attempt

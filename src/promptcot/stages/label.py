@@ -16,9 +16,9 @@ from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest, row_seed
 from promptcot.lm.base import EngineSpec, Prompt
-from promptcot.recipe import Label, Rules
 from promptcot.records import Ask, Problem, Reject, Rollout, Suite, SuiteAsk, UnitTest
 from promptcot.runner.worker import Worker
+from promptcot.settings import Label, Rules
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.solving import attempt, limits
 from promptcot.store import Step

@@ -9,8 +9,8 @@ from promptcot.errors import UserError
 from promptcot.ids import digest
 from promptcot.readers import files
 from promptcot.readers.gsm8k import gsm8k_seed
-from promptcot.recipe import Seeds
 from promptcot.records import Reject, Seed
+from promptcot.settings import Seeds
 from promptcot.stages.context import Context, check_rejects
 
 NAME = "seeds"

@@ -16,9 +16,9 @@ from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec
-from promptcot.recipe import Preference, SelfPlay
 from promptcot.records import Pair, Problem, Reject, Rollout, Verdict
 from promptcot.runner.worker import Worker
+from promptcot.settings import Preference, SelfPlay
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.solving import attempt
 from promptcot.store import Step

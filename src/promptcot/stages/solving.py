@@ -6,9 +6,9 @@ from promptcot.domains import get
 from promptcot.domains.base import Domain
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
-from promptcot.recipe import Rules
 from promptcot.records import Ask, Reject, Rollout, UnitTest, Verdict
 from promptcot.runner.worker import Worker
+from promptcot.settings import Rules
 from promptcot.verify.answers import check_answer
 from promptcot.verify.process import Limits
 from promptcot.verify.programs import check_program

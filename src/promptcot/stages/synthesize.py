@@ -9,9 +9,9 @@ from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Prompt
-from promptcot.recipe import Synthesize
 from promptcot.records import Ask, Candidate, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
+from promptcot.settings import Synthesize
 from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
 from promptcot.stages.context import Context
 

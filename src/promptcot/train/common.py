@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.recipe import Training
+from promptcot.settings import Training
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def arguments(out: Path, rows: int, settings: Training, seed: int) -> dict[str, 
 
     A micro batch is never larger than the batch; accumulation makes up the rest.
     """
+    import torch
+
     micro = min(settings.micro_batch_size, settings.batch_size)
     if settings.batch_size % micro:
         raise UserError(
@@ -79,6 +81,7 @@ def arguments(out: Path, rows: int, settings: Training, seed: int) -> dict[str, 
         "disable_tqdm": True,
         "seed": seed % (1 << 31),
         "bf16": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
     }
 
 
@@ -123,8 +126,14 @@ def progress_callback(out: Path, tokens_per_step: float) -> Any:
 
 def quiet() -> None:
     """Keep the trainer's own logging out of the terminal; its numbers are in the returned facts."""
+    import warnings
+
     import datasets
     from transformers.utils import logging
+
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning
+    )  # TRL and Transformers rename each other's options
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.recipe import Preference
+from promptcot.settings import Preference
 from promptcot.train import common
 
 

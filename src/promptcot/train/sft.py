@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra
-from promptcot.recipe import Training
+from promptcot.settings import Training
 from promptcot.train import common
 from promptcot.train.common import Row
 
@@ -31,7 +31,11 @@ def sft(
     fits = common.check_lengths([len(r.input_ids) for r in rows], settings, "by SFT")
     kept = [rows[i] for i in fits]
     data = Dataset.from_dict({"input_ids": [r.input_ids for r in kept], "labels": [r.labels for r in kept]})
-    args = SFTConfig(**common.arguments(out, len(kept), settings, seed), packing=False)
+    args = SFTConfig(
+        **common.arguments(out, len(kept), settings, seed),
+        packing=False,
+        train_sampling_strategy="group_by_length",
+    )
     lm, tokenizer = common.load(model, dtype)
     per_epoch = sum(len(r.input_ids) for r in kept)
     trainer = SFTTrainer(

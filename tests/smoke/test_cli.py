@@ -1,0 +1,184 @@
+"""The real command line: the whole corridor at its smallest, and what wrong use gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "recipes" / "tiny.yaml"
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def cli(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "promptcot.cli", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One uninterrupted run of the tiny recipe."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    done = cli("run", TINY, "--run-dir", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def digests(path: Path) -> dict[str, Any]:
+    shown = cli("show", path, "--digest", "--json")
+    assert shown.returncode == 0, shown.stderr
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
+
+
+def test_a_run_leaves_a_report_with_the_documented_numbers(finished: Path) -> None:
+    report = json.loads((finished / "report.json").read_text())
+    stages = [row["stage"] for row in report["funnel"]]
+    assert stages[:2] == ["seeds", "annotate"]
+    for row in report["funnel"]:
+        assert row["rows_in"] == row["rows_out"] + row["rejected"], row
+        assert row["rejected"] == sum(row["reasons"].values()), row
+    assert [r["iteration"] for r in report["em"]["iterations"]] == [0, 1]
+    for r in report["em"]["iterations"]:
+        assert r["nll_x_given_z"] > 0 > r["joint"]
+        assert r["rationale_tokens"] > 0
+    assert {r["regime"] for r in report["evaluation"]} == {"self_play", "sft"}
+    for r in report["evaluation"]:
+        assert 0 <= r["before"]["ci95"][0] <= r["before"]["mean"] <= r["before"]["ci95"][1] <= 1
+    assert report["wall_s"] > 0
+    assert report["peak_rss_mb"] > 100
+    html = (finished / "report.html").read_text()
+    assert "<svg" in html
+    assert "simulated" in html
+
+
+def test_running_again_does_nothing_and_changes_nothing(finished: Path) -> None:
+    before, report = digests(finished), (finished / "report.json").read_bytes()
+    again = cli("run", TINY, "--run-dir", finished)
+    assert again.returncode == 0, again.stderr
+    assert "rows/s" not in again.stderr  # no step ran
+    assert digests(finished) == before
+    assert (finished / "report.json").read_bytes() == report
+
+
+def test_worker_count_does_not_change_a_single_row(finished: Path, tmp_path: Path) -> None:
+    for stage in ("seeds", "annotate", "coldstart", "em"):
+        done = cli(stage, TINY, "--run-dir", tmp_path / "r", "--set", "run.workers=1", "--quiet")
+        assert done.returncode == 0, done.stderr
+    one, two = digests(tmp_path / "r")["steps"], digests(finished)["steps"]
+    assert one == {k: v for k, v in two.items() if k in one}
+    assert "04_em/p1" in one
+
+
+def test_a_changed_parameter_is_refused_and_a_fork_keeps_what_is_still_valid(finished: Path) -> None:
+    changed = ("run", TINY, "--run-dir", finished, "--set", "synthesize.novel=0.25")
+    refused = cli(*changed)
+    assert refused.returncode == 2
+    assert "synthesize.novel: there 0.5, here 0.25" in refused.stderr
+    assert "--fork" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    for stage in ("seeds", "annotate", "coldstart", "em", "synthesize"):
+        forked = cli(stage, TINY, "--run-dir", finished, "--set", "synthesize.novel=0.25", "--fork", "other")
+        assert forked.returncode == 0, forked.stderr
+        assert ("rows/s" in forked.stderr) == (stage == "synthesize")
+    mine, theirs = digests(finished.parent / "other")["steps"], digests(finished)["steps"]
+    assert mine["04_em/p1"] == theirs["04_em/p1"]
+    assert mine["05_synthesize/problems"] != theirs["05_synthesize/problems"]
+
+
+def test_show_prints_rows_rejects_and_an_overview(finished: Path) -> None:
+    rows = cli("show", finished, "label/problems", "--sample", "3")
+    assert all("label_votes" in json.loads(line) for line in rows.stdout.splitlines())
+    rejects = cli("show", finished, "label/problems", "--rejects", "--sample", "1")
+    assert json.loads(rejects.stdout)["reason"]
+    assert "04_em/p1" in cli("show", finished).stdout
+    wrong = cli("show", finished, "label/nothing")
+    assert wrong.returncode == 2
+    assert "label/problems" in wrong.stderr
+
+
+WRONG = [
+    (("run", "none.yaml"), "cannot read the recipe"),
+    (("run", "{tiny}", "--set", "em.kk=3"), "unknown key 'em.kk'"),
+    (("run", "{tiny}", "--set", "em.k=0"), "'em.k'"),
+    (("run", "{tiny}", "--set", "em.k"), "has no '='"),
+    (("run", "{tiny}", "--run-dir", "{file}/x"), "cannot write"),
+    (("run", "{tiny}", "--run-dir", "{full}"), "holds other files"),
+    (("em", "{tiny}", "--run-dir", "{new}"), "promptcot annotate RECIPE"),
+    (("show", "{new}"), "not a run directory"),
+    (("run", "{tiny}", "--run-dir", "{new}", "--set", "seeds={source: jsonl, path: none.jsonl}"), "cannot read the seed file"),
+    (("run", "{tiny}", "--run-dir", "{new}", "--set", "seeds={source: jsonl, path: {empty}}"), "is empty"),
+    (("run", "{tiny}", "--run-dir", "{new}", "--set", "seeds={source: jsonl, path: {bad}}"), "malformed_json (line-2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "said"), WRONG, ids=lambda v: v if isinstance(v, str) else "")
+def test_wrong_use_is_explained_without_a_traceback(args: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "bad.jsonl").write_text('{"problem": "What is 1+1?"}\n{"problem": \n{"answer": "3"}\n')
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    names = {
+        "{tiny}": TINY, "{file}": tmp_path / "file", "{full}": tmp_path / "full", "{new}": tmp_path / "new",
+        "{empty}": tmp_path / "empty.jsonl", "{bad}": tmp_path / "bad.jsonl",
+    }  # fmt: skip
+    filled = []
+    for arg in args:
+        for key, value in names.items():
+            arg = arg.replace(key, str(value))
+        filled.append(arg)
+    done = cli(*filled, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_rows_are_kept_as_rejects_when_the_stage_fails_and_a_higher_threshold_goes_on(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"problem": "What is 1+1?"}\n{"problem": \n{"answer": "3"}\n')
+    args = ("seeds", TINY, "--run-dir", tmp_path / "r", "--set", f"seeds={{source: jsonl, path: {file}}}")
+    assert cli(*args).returncode == 2
+    shown = cli("show", tmp_path / "r", "seeds/seeds", "--rejects").stdout.splitlines()
+    assert [json.loads(line)["reason"] for line in shown] == ["malformed_json", "no_problem"]
+    assert cli(*args[:-1], f"seeds={{source: jsonl, path: {file}, max_rejected: 1.0}}").returncode == 0
+
+
+def test_two_processes_do_not_work_on_one_run(finished: Path) -> None:
+    import fcntl
+
+    with (finished / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = cli("run", TINY, "--run-dir", finished)
+    assert done.returncode == 2
+    assert "another process is working" in done.stderr
+
+
+def test_help_lists_every_stage_in_order() -> None:
+    from promptcot.settings import STAGES
+
+    text = cli("--help").stdout
+    places = [text.index(f"│ {s} ") for s in STAGES]
+    assert places == sorted(places)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data (real GSM8K rows), which is not here")
+def test_real_problems_go_through_seeds_and_annotation(tmp_path: Path) -> None:
+    path = SHARED / "math" / "gsm8k_train.jsonl"
+    for stage in ("seeds", "annotate"):
+        done = cli(
+            stage, ROOT / "recipes" / "gsm8k.yaml", "--run-dir", tmp_path / "g", "--set", f"seeds.path={path}"
+        )
+        assert done.returncode == 0, done.stderr
+    row = json.loads(cli("show", tmp_path / "g", "annotate/triples", "--sample", "1").stdout)
+    assert row["annotator"] == "given"
+    assert row["rationale"].startswith("Give ")
