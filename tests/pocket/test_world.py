@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -41,7 +42,7 @@ CODE = [item for item in PROBLEMS if item.domain == "code"]
 def brute_force(family: str, v: int, n: dict[str, int]) -> int | Fraction:
     """The meaning of every math family, from definitions by counting rather than the world's own formulas."""
     a, b, c = n.get("a", 0), n.get("b", 0), n.get("c", 0)
-    table = {
+    table: dict[str, Callable[[], int | Fraction]] = {
         "start": lambda: a,
         "rectangle_area": lambda: sum(1 for _ in range(a) for _ in range(b)),
         "rectangle_perimeter": lambda: a + b + a + b,
