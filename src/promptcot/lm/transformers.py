@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from promptcot.errors import UserError
 from promptcot.lm.base import (
@@ -215,6 +216,7 @@ def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
         raise UserError(f"dtype {dtype!r}", expected=" or ".join(DTYPES))
     if device not in DEVICES:
         raise UserError(f"device {device!r}", expected=", ".join(DEVICES))
+    logging.disable_progress_bar()  # a library prints no bar of its own
     local = os.path.isdir(path)
     if local and not os.path.isfile(os.path.join(path, "config.json")):
         raise _not_loadable(path, "the directory has no config.json")

@@ -55,9 +55,13 @@ def _phase(n: int, log: dict[str, Any]) -> str:
     return (
         f"Phase {n}: `python -m promptcot.pocket.pretrain --out DIR{start} --tokens {log['target_tokens']} "
         f"--seed {log['seed']} --careful {log['careful']} --lr {log['peak_lr']}`: {log['tokens']:,} tokens, "
-        f"{log['wall_s']:.0f} s on one CPU thread of a busy machine ({log['cpu_s']:.0f} CPU seconds), mean loss "
+        f"{log['wall_s']:.0f} s on one CPU thread of a busy machine ({_cpu(log)}), mean loss "
         f"{first[1]} over the first entries and {last[1]} over the last (curve in training.json).\n\n"
     )
+
+
+def _cpu(log: dict[str, Any]) -> str:
+    return "CPU time not recorded" if log["cpu_s"] is None else f"{log['cpu_s']:.0f} CPU seconds"
 
 
 def _accuracy(measured: dict[str, Any]) -> str:
