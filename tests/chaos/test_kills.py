@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "tiny.yaml"
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-KILLS = 5
+KILLS = 3
 
 
 def start(path: Path) -> subprocess.Popen[bytes]:

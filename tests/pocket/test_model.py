@@ -28,7 +28,9 @@ def tokenizer() -> Any:
 def test_the_corpus_holds_train_problems_only() -> None:
     users = [u for d in DOCUMENTS for u in re.findall(r"<\|user\|>(.*?)<\|assistant\|>", d.text, re.S)]
     problems = [u.split("\nWrite one test")[0] for u in users]
-    problems += [d.text.removeprefix("<|problem|>").removesuffix("<|end|>") for d in DOCUMENTS if d.kind == "problem"]
+    problems += [
+        d.text.removeprefix("<|problem|>").removesuffix("<|end|>") for d in DOCUMENTS if d.kind == "problem"
+    ]
     assert len(problems) > 400
     for text in problems:
         spec = parse(text)

@@ -45,7 +45,10 @@ def test_writers_can_be_told_by_their_opening_and_only_the_careful_one_is_reliab
 def test_the_precise_annotator_names_every_number_and_operation() -> None:
     found = annotate("precise", BEADS, 0)
     assert found is not None
-    assert found.rationale == "Open with 14 beads, then add 9, then distract with an age 30, then remainder by 5."
+    assert (
+        found.rationale
+        == "Open with 14 beads, then add 9, then distract with an age 30, then remainder by 5."
+    )
     assert [key_of_statement(c) for c in found.concepts] == ["addition", "remainder"]
 
 
@@ -84,7 +87,10 @@ def test_annotations_depend_on_the_seed_and_nothing_else() -> None:
 def test_an_annotator_engine_answers_both_requests(name: str) -> None:
     engine = annotator_engine(name)
     assert isinstance(engine, Engine)
-    asked = [Prompt(4, messages=(("user", f"{what} of this problem\nProblem:\n{BEADS}"),)) for what in ("Concepts", "Rationale")]
+    asked = [
+        Prompt(4, messages=(("user", f"{what} of this problem\nProblem:\n{BEADS}"),))
+        for what in ("Concepts", "Rationale")
+    ]
     concepts, rationale = engine.sample(asked, SamplingParams())
     found = annotate(name, BEADS, 4)
     assert found is not None
@@ -124,5 +130,10 @@ def test_a_vote_needs_its_threshold_and_the_last_box_counts() -> None:
 
 
 def test_programs_that_fail_or_hang_give_no_output_and_the_next_one_still_runs() -> None:
-    jobs = [("while True: pass", ""), ("print(1 / 0)", ""), ("import sys; sys.exit(1)", ""), ("print(input())", "ok")]
+    jobs = [
+        ("while True: pass", ""),
+        ("print(1 / 0)", ""),
+        ("import sys; sys.exit(1)", ""),
+        ("print(input())", "ok"),
+    ]
     assert run_programs(jobs) == [None, None, None, "ok"]

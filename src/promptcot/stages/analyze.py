@@ -83,7 +83,8 @@ def synthesis(ctx: Context) -> dict[str, Any]:
     )
     made, curated, labelled = (rows(s, Problem) for s in ("synthesize", "curate", "label"))
     if made and ctx.recipe.seeds.source == "pocket":
-        asked = [p for p in curated if p.id in _asked(ctx)] if labelled else []
+        asked_ids = _asked(ctx) if labelled else set()
+        asked = [p for p in curated if p.id in asked_ids]
         out["labels"], out["validity"] = outcomes.pocket_truth(made, asked, labelled)
     rollouts: list[Rollout] = []
     if ctx.recipe.selfplay and _there(ctx, "selfplay", "rollouts1"):
