@@ -1,42 +1,49 @@
-"""Batch plans: every row once, budgets kept, identical prompts together; dead rows replaced by few moves."""
+"""Batch plans: every row once, budgets kept; dead rows replaced by few moves."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcot.lm.batching import sampling_batches, scoring_batches
+from promptcot.lm.batching import joining, round_up, scoring_batches
 from promptcot.lm.decode import close_ranks
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 BUDGETS = st.integers(1, 500)
 
 
-@given(LENGTHS, st.integers(1, 30), BUDGETS)
-def test_sampling_batches_take_every_row_once_within_the_budget(
-    lengths: list[int], limit: int, budget: int
+@given(LENGTHS, LENGTHS, BUDGETS)
+def test_as_many_rows_join_as_fit_and_never_fewer_than_are_worth_it(
+    waiting: list[int], alive: list[int], budget: int
 ) -> None:
-    prompts = [(7,) * n for n in lengths]
-    batches = sampling_batches(prompts, [limit] * len(prompts), budget)
-    assert sorted(i for rows in batches for i in rows) == list(range(len(prompts)))
-    for rows in batches:
-        sizes = [lengths[i] for i in rows]
-        assert len(rows) == 1 or len(rows) * (max(sizes) + limit) <= budget
-        assert max(sizes) - min(sizes) <= max(8, min(sizes) // 8)
+    count = joining(waiting, alive, budget)
+    sizes = alive + waiting[:count]
+    assert count == 0 or len(sizes) == 1 or len(sizes) * max(sizes) <= budget
+    assert count == 0 or 4 * count >= len(alive)
+    if not alive and waiting:
+        assert count >= 1
 
 
-def test_copies_of_a_prompt_share_a_batch_and_near_lengths_join_it() -> None:
-    prompts = [(1, 2), (3,) * 40, (1, 3), (1, 2), (4,) * 10]
-    assert sampling_batches(prompts, [5] * 5, 1000) == [[0, 3, 2, 4], [1]]
+def test_joining_waits_until_a_quarter_can() -> None:
+    assert joining([10] * 9, [10] * 10, 129) == 0  # two would fit
+    assert joining([10] * 9, [10] * 10, 130) == 3
+    assert joining([10, 10, 50], [], 140) == 2  # the long one would make three rows of 50
+    assert joining([500, 1], [], 140) == 1
 
 
-@given(LENGTHS, BUDGETS)
-def test_scoring_batches_take_every_row_once_within_the_padded_budget(
-    lengths: list[int], budget: int
+@given(LENGTHS, BUDGETS, st.integers(1, 20))
+def test_scoring_batches_take_every_row_once_with_rows_of_its_padded_length(
+    lengths: list[int], budget: int, step: int
 ) -> None:
-    batches = scoring_batches(lengths, budget)
+    batches = scoring_batches(lengths, budget, step)
     assert sorted(i for rows in batches for i in rows) == list(range(len(lengths)))
-    assert all(len(rows) == 1 or len(rows) * max(lengths[i] for i in rows) <= budget for rows in batches)
+    for rows in batches:
+        (padded,) = {round_up(lengths[i], step) for i in rows}
+        assert len(rows) == 1 or len(rows) * padded <= budget
+
+
+def test_lengths_are_rounded_up_to_the_step() -> None:
+    assert [round_up(n, 16) for n in (0, 1, 16, 17)] == [0, 16, 16, 32]
 
 
 @given(st.lists(st.booleans(), max_size=30))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from promptcot.lm.base import ContextOverflow, Prompt, Sample, SamplingParams
+from promptcot.lm.base import ContextOverflow, Part, Prompt, Sample, SamplingParams
 from promptcot.lm.transformers import TransformersEngine
 
 PLAIN = SamplingParams(max_tokens=24)
@@ -46,6 +46,13 @@ def mixed_prompts(engine: TransformersEngine, copies: int = 3) -> list[Prompt]:
     return [
         Prompt(seed=100 * i + k, ids=engine.encode(t)) for i, t in enumerate(texts) for k in range(copies)
     ]
+
+
+def rows_round_alike() -> bool:
+    """Whether a product of matrices gives a row the same bits among 4, 33 and 300 rows."""
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(300, 64, generator=generator), torch.randn(64, 128, generator=generator)
+    return all(torch.equal((x @ w)[:n], x[:n] @ w) for n in (4, 33))
 
 
 def first_tokens(
@@ -214,15 +221,15 @@ def test_no_prompts_give_no_samples(engine: TransformersEngine) -> None:
 
 
 @pytest.mark.parametrize("layers", ["full_attention", "sliding_attention"])
-def test_long_samples_keep_their_cache_right_while_rows_end_at_different_times(
+def test_long_samples_keep_their_cache_right_while_rows_leave_and_join(
     engine: TransformersEngine, tokenizer: Any, layers: str
 ) -> None:
-    """More new tokens than the cache has room for at first, padded rows, and rows leaving all along."""
+    """More new tokens than the cache has room for at first, padded rows, rows leaving and joining all along."""
     config = copy.deepcopy(engine.model.config)
     config.layer_types, config.sliding_window = [layers, "full_attention"], 10
     torch.manual_seed(3)
     model = type(engine.model)(config).eval()
-    tried = TransformersEngine.from_model(model, tokenizer)
+    tried = TransformersEngine.from_model(model, tokenizer, batch_tokens=4000)  # about 40 rows
     prompts = [Prompt(seed=s, text=t) for t in ("q", "the cat", "xyz") for s in range(60)]
     samples = tried.sample(prompts, SamplingParams(max_tokens=85))
     assert {s.finish for s in samples} == {"stop", "length"}
@@ -230,3 +237,19 @@ def test_long_samples_keep_their_cache_right_while_rows_end_at_different_times(
         drawn = sample.ids + (tried.end_ids if sample.finish == "stop" else ())
         expected = logps_of(model, tried.encode(prompt.text or ""), drawn).sum()
         assert sample.logq == pytest.approx(float(expected), abs=3e-4)
+
+
+@pytest.mark.skipif(
+    not rows_round_alike(), reason="this machine's matrix products depend on the number of rows"
+)
+def test_on_a_cpu_log_probs_are_bit_for_bit_the_same_in_any_company(model: Any, tokenizer: Any) -> None:
+    engines = [TransformersEngine.from_model(model, tokenizer, batch_tokens=n) for n in (1, 400, 16384)]
+    alone, some, all_ = (engine.sample(mixed_prompts(engine), PLAIN) for engine in engines)
+    assert alone == some == all_
+    rows = [
+        [Part("p", engines[0].encode(p.text or "q"), scored=False), Part("y", s.ids)]
+        for p, s in zip(mixed_prompts(engines[0]), alone)
+    ]
+    rows += [[Part("p", (k,) * 15, scored=False), Part("y", (7,))] for k in range(4)]  # a lone last token
+    one, few, many = (engine.score(rows) for engine in engines)
+    assert one == few == many

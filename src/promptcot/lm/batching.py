@@ -1,43 +1,49 @@
-"""Which rows go through the model together. Pure functions over lengths; results never depend on them.
+"""Which rows go through the model together. Pure functions over lengths.
 
-Rows of equal length need no padding mask and share one position per step, so rows are sorted by length
-first; a batch then takes neighbours whose lengths differ little.
+Sums in floating point depend on the shape of the tensors. So the padded length of a row follows from its
+own length alone, and only rows of one padded length share a pass: on a CPU the results are then the same,
+bit for bit, whatever the company.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
-def sampling_batches(
-    prompts: Sequence[tuple[int, ...]], limits: Sequence[int], batch_tokens: int
-) -> list[list[int]]:
-    """Indices of prompts per decoding batch; identical prompts are neighbours, so they share a prefill.
+def round_up(length: int, step: int) -> int:
+    """The smallest multiple of `step` that is at least `length`."""
+    return -(-length // step) * step
 
-    A batch of B rows needs room for B * (longest prompt + largest limit) tokens, at most `batch_tokens`
-    unless one row alone needs more. Its prompt lengths differ by an eighth, or eight tokens, at most.
+
+def joining(waiting: Iterable[int], alive: Sequence[int], batch_tokens: int) -> int:
+    """How many waiting rows should join the batch now, in order.
+
+    A row's size is the tokens it can grow to. As many fit as keep rows * largest size within `batch_tokens`
+    (one row always fits an empty batch). Joining costs a prefill, so it is put off, by answering 0, until
+    the newcomers are a quarter of the rows already there.
     """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
-    batches: list[list[int]] = []
-    shortest = limit = 0
-    for i in order:
-        length = len(prompts[i])
-        limit = max(limit, limits[i])
-        fits = bool(batches) and (len(batches[-1]) + 1) * (length + limit) <= batch_tokens
-        if not fits or length - shortest > max(8, shortest // 8):
-            batches.append([])
-            shortest, limit = length, limits[i]
-        batches[-1].append(i)
-    return batches
+    count, largest = 0, max(alive, default=0)
+    for size in waiting:
+        largest = max(largest, size)
+        rows = len(alive) + count + 1
+        if rows > 1 and rows * largest > batch_tokens:
+            break
+        count += 1
+    return count if 4 * count >= len(alive) else 0
 
 
-def scoring_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices of sequences per forward pass, longest first, padded size at most `batch_tokens` (or one row)."""
+def scoring_batches(lengths: Sequence[int], batch_tokens: int, step: int) -> list[list[int]]:
+    """Indices of sequences per forward pass, longest first.
+
+    Sequences of a batch have one length once rounded up to `step`; its padded size is at most `batch_tokens`,
+    unless one row alone is larger.
+    """
     batches: list[list[int]] = []
-    longest = 0
+    padded = 0
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if not batches or (len(batches[-1]) + 1) * longest > batch_tokens:
+        length = round_up(lengths[i], step)
+        if not batches or length != padded or (len(batches[-1]) + 1) * padded > batch_tokens:
             batches.append([])
-            longest = lengths[i]
+            padded = length
         batches[-1].append(i)
     return batches

@@ -4,13 +4,15 @@ Written instead of `generate()` because the E-step needs three things it does no
 log-probability at T=1 of exactly what was drawn, whatever the temperature; draws that do not depend on the
 batch a row happened to be in; and one prefill for the samples of the same prompt.
 
-Dimensions: B rows alive, U distinct prompts, T prompt length (padded on the left), V vocabulary.
+Dimensions: B rows alive, N rows joining, U distinct prompts, T prompt length (padded on the right), V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ from transformers import DynamicCache
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from promptcot.lm.base import SamplingParams
-from promptcot.lm.kv_cache import expand
+from promptcot.lm.batching import joining, round_up
+from promptcot.lm.kv_cache import RaggedCache, cache_for
 from promptcot.lm.stopping import Stops
 
 Warp = Callable[[None, torch.Tensor], torch.Tensor]
@@ -34,16 +37,31 @@ class Job:
     limit: int
 
 
-@dataclass
 class Draw:
-    """A sample under way. `text` is set only when a stop string cut it; `logq` covers every token drawn."""
+    """A sample under way.
 
-    job: Job
-    ids: list[int] = field(default_factory=list)
-    logq: float = 0.0
-    drawn_tokens: int = 0
-    finish: str = ""
-    text: str | None = None
+    `text` is set only when a stop string cut it; `logq` covers every token drawn. The i-th token uses the
+    i-th uniform of a counter-based (Philox) stream, so what is drawn depends on prompt, seed and parameters
+    only (on a CPU bit for bit; elsewhere up to rounding, which now and
+    then tips a draw).
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ids: list[int] = []
+        self.logq, self.drawn_tokens, self.finish = 0.0, 0, ""
+        self.text: str | None = None
+        self.stream = np.random.Generator(np.random.Philox(key=job.seed))
+
+    @property
+    def size(self) -> int:
+        """Tokens the row can grow to, prompt included."""
+        return len(self.job.prompt) + self.job.limit
+
+    @property
+    def length(self) -> int:
+        """Tokens so far, prompt included."""
+        return len(self.job.prompt) + self.drawn_tokens
 
     def take(self, token: int, logp: float, stops: Stops) -> None:
         """Adds a drawn token, or ends the sample."""
@@ -61,31 +79,28 @@ class Draw:
             self.finish = "length"
 
 
-def draw(model: Any, jobs: Sequence[Job], params: SamplingParams, stops: Stops) -> list[Draw]:
+def draw(
+    model: Any, jobs: Sequence[Job], params: SamplingParams, stops: Stops, batch_tokens: int
+) -> list[Draw]:
     """Draws one sample per job, in order. The model must be in eval mode and the caller in inference mode.
 
-    The i-th token of a job uses the i-th uniform of its own stream, so what a row draws depends on its
-    prompt, seed and parameters only (up to rounding in the model's batched arithmetic).
+    Rows that end make room for waiting ones, shortest prompts first, copies of a prompt together.
     """
     draws = [Draw(job) for job in jobs]
+    waiting = deque(sorted(draws, key=lambda row: (len(row.job.prompt), row.job.prompt)))
     warps = _warps(params)
-    uniforms_NB = _uniforms(jobs).to(model.device)
-    slots_B = torch.arange(len(jobs), device=model.device)
-    batch = _Batch(model, [job.prompt for job in jobs])
-    alive = draws
-    while True:
-        tokens_B, logps_B = pick(batch.logits_BV, uniforms_NB[batch.step, slots_B], warps)
-        for row, token, logp in zip(alive, tokens_B.tolist(), logps_B.tolist()):
+    batch = _Batch(model)
+    while waiting or batch.rows:
+        able = batch.able_to_join(waiting)
+        count = joining((row.size for row in able), [row.size for row in batch.rows], batch_tokens)
+        batch.join([waiting.popleft() for _ in range(count)])
+        uniforms = [row.stream.random() for row in batch.rows]
+        uniforms_B = torch.tensor(uniforms, dtype=torch.float64, device=model.device)
+        tokens_B, logps_B = pick(batch.logits_BV, uniforms_B, warps)
+        for row, token, logp in zip(batch.rows, tokens_B.tolist(), logps_B.tolist()):
             row.take(token, logp, stops)
-        order = close_ranks([not row.finish for row in alive])
-        if not order:
-            return draws
-        if len(order) < len(alive):
-            alive = [alive[i] for i in order]
-            keep = torch.tensor(order, device=model.device)
-            tokens_B, slots_B = tokens_B[keep], slots_B[keep]
-            batch.select(keep)
         batch.advance(tokens_B)
+    return draws
 
 
 def pick(
@@ -132,13 +147,6 @@ def _warps(params: SamplingParams) -> list[Warp] | None:
     return warps
 
 
-def _uniforms(jobs: Sequence[Job]) -> torch.Tensor:
-    """float64 [N, B]: column b is the counter-based (Philox) stream of job b."""
-    steps = max(job.limit for job in jobs)
-    columns = [np.random.Generator(np.random.Philox(key=job.seed)).random(steps) for job in jobs]
-    return torch.from_numpy(np.stack(columns, axis=1))
-
-
 def close_ranks(alive: Sequence[bool]) -> list[int]:
     """Which old row stands at each new place: rows that died are replaced by the last ones alive.
 
@@ -150,52 +158,63 @@ def close_ranks(alive: Sequence[bool]) -> list[int]:
 
 
 class _Batch:
-    """Rows being decoded: cache, padding mask and the logits of the next token."""
+    """Rows being decoded, their cache and the logits of their next token."""
 
-    def __init__(self, model: Any, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Prefills each distinct prompt once, computing the logits of its last position only."""
-        distinct = list(dict.fromkeys(prompts))
-        place = {prompt: i for i, prompt in enumerate(distinct)}
-        self.model, self.step = model, 0
-        self.cache = DynamicCache(config=model.config)
-        ids_UT, pads_U = _left_padded(distinct, model.device)
-        self.length = ids_UT.shape[1]
-        self.pads_B = pads_U if bool(pads_U.any()) else None
-        self.logits_BV = self._forward(ids_UT)
-        rows = torch.tensor([place[prompt] for prompt in prompts], device=model.device)
-        expand(self.cache, rows)
-        self.logits_BV = self.logits_BV[rows]
-        self.pads_B = None if self.pads_B is None else pads_U[rows]
+    def __init__(self, model: Any) -> None:
+        self.model, self.cache = model, cache_for(model)
+        self.rows: list[Draw] = []
+        self.logits_BV = torch.zeros(0)
 
-    def select(self, keep: torch.Tensor) -> None:
-        """Row i becomes row keep[i]."""
-        self.cache.batch_select_indices(keep)
-        self.pads_B = None if self.pads_B is None else self.pads_B[keep]
+    def able_to_join(self, waiting: Sequence[Draw]) -> Iterable[Draw]:
+        """The waiting rows, from the first on, that the cache can take in now."""
+        if isinstance(self.cache, RaggedCache):
+            return waiting
+        return takewhile(lambda row: not self.rows and row.length == waiting[0].length, waiting)
+
+    def join(self, rows: Sequence[Draw]) -> None:
+        """Prefills `rows`, those of one padded length together, and adds them behind the others."""
+        step = self.cache.prefill_step
+        for _, group in groupby(rows, key=lambda row: round_up(row.length, step)):
+            new = list(group)
+            prefilled, logits_NV, rows_N = _prefill(self.model, [row.job.prompt for row in new], step)
+            self.cache.join(prefilled, rows_N, len(self.rows))
+            self.logits_BV = torch.cat([self.logits_BV, logits_NV]) if self.rows else logits_NV
+            self.rows += new
 
     def advance(self, tokens_B: torch.Tensor) -> None:
-        """Feeds one token per row."""
-        self.step += 1
-        self.length += 1
-        self.logits_BV = self._forward(tokens_B[:, None])
-
-    def _forward(self, ids: torch.Tensor) -> torch.Tensor:
-        padding = {} if self.pads_B is None else _padding(self.pads_B, self.length, ids.shape[1])
-        out = self.model(
-            input_ids=ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1, **padding
-        )
-        logits: torch.Tensor = out.logits[:, -1]
-        return logits
+        """Lets go of the rows that ended and feeds the others their token."""
+        order = close_ranks([not row.finish for row in self.rows])
+        if len(order) < len(self.rows):
+            keep = torch.tensor(order, dtype=torch.long, device=self.model.device)
+            self.rows, tokens_B = [self.rows[i] for i in order], tokens_B[keep]
+            self.cache.select(keep)
+        if self.rows:
+            self.logits_BV = self.cache.step(tokens_B, [row.length - 1 for row in self.rows])
 
 
-def _left_padded(prompts: Sequence[tuple[int, ...]], device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids [U, T] and the number of padding places [U] in front of each prompt."""
-    longest = max(map(len, prompts))
-    ids_UT = torch.tensor([(0,) * (longest - len(p)) + p for p in prompts], device=device)
-    return ids_UT, torch.tensor([longest - len(p) for p in prompts], device=device)
+def _prefill(
+    model: Any, prompts: Sequence[tuple[int, ...]], step: int
+) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """One pass over the distinct prompts, whose lengths are one when rounded up to `step`.
+
+    Padding stands on the right, where a causal model's real tokens cannot see it.
+
+    Returns:
+        The cache of the distinct prompts, next-token logits [N, V] of all prompts, and each one's row [N].
+    """
+    distinct = list(dict.fromkeys(prompts))
+    place = {prompt: i for i, prompt in enumerate(distinct)}
+    rows_N = torch.tensor([place[prompt] for prompt in prompts], device=model.device)
+    cache = DynamicCache(config=model.config)
+    ids_UT = right_padded(distinct, step, model.device)
+    padded = ids_UT.shape[1]
+    last_places = torch.arange(padded - step, padded, device=model.device)  # every prompt ends in one of them
+    out = model(input_ids=ids_UT, past_key_values=cache, use_cache=True, logits_to_keep=last_places)
+    ends_N = torch.tensor([len(prompt) - 1 - (padded - step) for prompt in prompts], device=model.device)
+    return cache, out.logits[rows_N, ends_N], rows_N
 
 
-def _padding(pads: torch.Tensor, length: int, new: int) -> dict[str, torch.Tensor]:
-    """Mask over all `length` places and true positions of the last `new` ones, per row."""
-    places = torch.arange(length, device=pads.device)
-    true_positions = (places[length - new :] - pads[:, None]).clamp(min=0)
-    return {"attention_mask": (places >= pads[:, None]).long(), "position_ids": true_positions}
+def right_padded(rows: Sequence[tuple[int, ...]], step: int, device: Any) -> torch.Tensor:
+    """Ids [rows, T], filled up with zeros behind each row; T is a multiple of `step`."""
+    padded = round_up(max(map(len, rows)), step)
+    return torch.tensor([row + (0,) * (padded - len(row)) for row in rows], device=device)

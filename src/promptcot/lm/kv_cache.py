@@ -1,69 +1,156 @@
-"""Key/value cache for decoding many rows: written in place, rows dropped by moving few others.
+"""Key/value caches for decoding many rows, from which rows leave and which others join.
 
-Transformers' `DynamicLayer` concatenates, which copies the whole cache at every token. `SlabLayer` keeps
-spare room at the end and hands the model views. Shapes: keys and values are [rows, heads, length, head_dim].
+`RaggedCache` serves models of full attention. Row i keeps its token t in column t, whatever its neighbours
+do, and a mask hides what lies behind its last token. Transformers' own cache would align the rows at their
+ends, and copies everything at every token. `LockstepCache` serves the other models (sliding windows, linear
+attention) with that own cache: its rows have one length, and none can join.
+
+Dimensions: W rows, C columns; keys and values are [W, heads, C, head_dim].
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-SPARE = 64  # tokens of room at least when a slab is made or grows
+from promptcot.lm.batching import round_up
+
+# Below four rows matrix libraries take another path, and their sums round differently; likewise for
+# columns between multiples of a vector register. Both would make a draw depend on its company.
+LEAST_ROWS, COLUMN_STEP = 4, 64
 
 
 class SlabLayer(DynamicLayer):  # type: ignore[misc]  # Transformers is untyped
-    """A full-attention cache layer with room to grow."""
+    """Room for one layer's keys and values, written in place."""
 
-    def __init__(self, layer: Any, rows: torch.Tensor) -> None:
-        """Takes the prefilled `layer`; row i of the slab is its row `rows[i]` (rows may repeat)."""
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
-        self._hold(layer.keys.index_select(0, rows), layer.values.index_select(0, rows))
+        self.slabs = [
+            states.new_zeros(0, states.shape[1], 0, states.shape[3]) for states in (layer.keys, layer.values)
+        ]
+        self.places_W, self.columns = torch.zeros(0), 0
 
-    def _hold(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        rows, heads, length, _ = keys.shape
-        room = length + max(SPARE, length // 2)
-        self._slabs = [t.new_empty(rows, heads, room, t.shape[-1]) for t in (keys, values)]
-        for slab, held in zip(self._slabs, (keys, values)):
-            slab[:, :, :length] = held
-        self._show(rows, length)
+    def get_seq_length(self) -> int:
+        """Columns before the one being written, as the model's mask counts them."""
+        return self.columns - 1
 
-    def _show(self, rows: int, length: int) -> None:
-        self.keys, self.values = (slab[:rows, :, :length] for slab in self._slabs)
+    def reserve(self, rows: int, columns: int) -> None:
+        """Makes the slabs large enough. New room holds zeros: a masked NaN would still spoil a sum."""
+        held_rows, heads, held_columns, _ = self.slabs[0].shape
+        if rows <= held_rows and columns <= held_columns:
+            return
+        rows = max(rows, held_rows)
+        columns = held_columns if columns <= held_columns else columns + columns // 2
+        for i, old in enumerate(self.slabs):
+            self.slabs[i] = old.new_zeros(rows, heads, columns, old.shape[3])
+            self.slabs[i][:held_rows, :, :held_columns] = old
+
+    def join(self, layer: Any, rows_N: torch.Tensor, start: int) -> None:
+        """Copies row `rows_N[i]` of a prefilled layer into row `start + i`."""
+        for slab, states in zip(self.slabs, (layer.keys, layer.values)):
+            slab[start : start + len(rows_N), :, : states.shape[2]] = states[rows_N]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appends the new states and returns all of them, as views."""
-        rows, _, start, _ = self.keys.shape
-        end = start + key_states.shape[-2]
-        if end > self._slabs[0].shape[-2]:
-            self._hold(self.keys, self.values)
-        for slab, states in zip(self._slabs, (key_states, value_states)):
-            slab[:rows, :, start:end] = states
-        self._show(rows, end)
-        return self.keys, self.values
+        """Writes one token per row at its place and returns all columns in use, as views."""
+        width = len(self.places_W)
+        rows_W = torch.arange(width, device=self.device)
+        for slab, states in zip(self.slabs, (key_states, value_states)):
+            slab[rows_W, :, self.places_W] = states[:, :, 0]
+        keys, values = (slab[:width, :, : self.columns] for slab in self.slabs)
+        return keys, values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Row i becomes row `indices[i]`; only rows that change place are copied."""
         moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero().squeeze(1)
-        length = self.keys.shape[-2]
-        for slab in self._slabs:
-            slab[moved, :, :length] = slab[indices[moved], :, :length]
-        self._show(len(indices), length)
+        for slab in self.slabs:
+            slab[moved] = slab[indices[moved]]
 
 
-def expand(cache: DynamicCache, rows: torch.Tensor) -> None:
-    """Turns a prefilled cache of distinct prompts into one with a row per sample, in place.
+class RaggedCache:
+    """Rows of any length, which may join at any time."""
 
-    Layers of another kind (sliding window, linear attention) keep Transformers' own class.
-    """
-    for i, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[i] = SlabLayer(layer, rows)
-        else:
-            layer.batch_select_indices(rows)
+    prefill_step = 16  # prompts are padded on the right to a multiple of this
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.cache: Any = None
+
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int) -> None:
+        """Adds the rows `rows_N` of a prefilled cache, from row `start` on."""
+        if self.cache is None:
+            self.cache = Cache(layers=[SlabLayer(layer) for layer in prefilled.layers])
+        rows = max(LEAST_ROWS, start + len(rows_N))
+        for ours, theirs in zip(self.cache.layers, prefilled.layers):
+            ours.reserve(rows, theirs.keys.shape[2])
+            ours.join(theirs, rows_N, start)
+
+    def select(self, keep: torch.Tensor) -> None:
+        """Row i becomes row `keep[i]`."""
+        self.cache.batch_select_indices(keep)
+
+    def step(self, tokens_B: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Feeds row i its token number `lengths[i]`; logits [B, V] of the next one."""
+        spare = max(0, LEAST_ROWS - len(lengths))
+        places_W = torch.tensor([*lengths, *[0] * spare], device=self.model.device)
+        columns = round_up(max(lengths) + 1, COLUMN_STEP)
+        for layer in self.cache.layers:
+            layer.reserve(len(places_W), columns)
+            layer.places_W, layer.columns = places_W, columns
+        out = self.model(
+            input_ids=torch.nn.functional.pad(tokens_B, (0, spare))[:, None],
+            position_ids=places_W[:, None],
+            attention_mask=_mask(places_W, columns, self.model.dtype),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = out.logits[: len(lengths), -1]
+        return logits
+
+
+def _mask(places_W: torch.Tensor, columns: int, dtype: torch.dtype) -> torch.Tensor:
+    """[W, 1, 1, C] to add to the attention scores: nothing up to a row's place, the least number behind it."""
+    hidden_WC = torch.arange(columns, device=places_W.device) > places_W[:, None]
+    mask_WC = torch.zeros(hidden_WC.shape, dtype=dtype, device=places_W.device)
+    return mask_WC.masked_fill(hidden_WC, torch.finfo(dtype).min)[:, None, None]
+
+
+class LockstepCache:
+    """Rows of one length, all there from the start."""
+
+    prefill_step = 1
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.cache: Any = None
+
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int) -> None:
+        """Takes over a prefilled cache; earlier rows must all have left (start is 0)."""
+        prefilled.batch_select_indices(rows_N)
+        self.cache = prefilled
+
+    def select(self, keep: torch.Tensor) -> None:
+        """Row i becomes row `keep[i]`."""
+        self.cache.batch_select_indices(keep)
+
+    def step(self, tokens_B: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """Feeds one token per row; logits [B, V] of the next one."""
+        out = self.model(input_ids=tokens_B[:, None], past_key_values=self.cache, use_cache=True)
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
+
+
+def cache_for(model: Any) -> RaggedCache | LockstepCache:
+    """The cache that suits the model's kinds of layers."""
+    layers = DynamicCache(config=model.config).layers
+    return (
+        RaggedCache(model)
+        if layers and all(type(x) is DynamicLayer for x in layers)
+        else LockstepCache(model)
+    )

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 
 from promptcot.lm.base import SpanScore
+from promptcot.lm.decode import right_padded
+from promptcot.lm.kv_cache import LEAST_ROWS
 from promptcot.lm.layout import Layout
 
+LENGTH_STEP = 16  # sequences are padded to a multiple of this, and only with equals
 LOGITS_AT_ONCE = 2**28  # one GiB of float32: bounds B * T * V of a forward pass
 
 
@@ -24,12 +27,14 @@ def score_batch(model: Any, layouts: Sequence[Layout]) -> list[dict[str, SpanSco
     first, last = min(x.first for x in layouts), max(x.last for x in layouts)
     if first >= last:
         return [_sums(layout, torch.zeros(0), first) for layout in layouts]
-    ids_BT = _right_padded([x.ids[:last] for x in layouts], model.device)
-    wanted_K = torch.arange(first - 1, last - 1, device=model.device)
-    logits_BKV = model(input_ids=ids_BT, use_cache=False, logits_to_keep=wanted_K).logits
-    targets_BK = ids_BT[:, first:last]
+    ids_BT = right_padded([x.ids[: x.last] for x in layouts], LENGTH_STEP, model.device)
+    # A few more rows than needed at the ends: with fewer than four the sums could round differently.
+    start = min(first - 1, ids_BT.shape[1] - LEAST_ROWS)
+    kept_K = torch.arange(start, max(last - 1, start + LEAST_ROWS), device=model.device)
+    logits_BKV = model(input_ids=ids_BT, use_cache=False, logits_to_keep=kept_K).logits
+    wanted = slice(first - 1 - start, last - 1 - start)
     # Row by row, so that the float32 copy stays small next to the logits.
-    logps = [token_logps(logits, ids) for logits, ids in zip(logits_BKV, targets_BK)]
+    logps = [token_logps(logits[wanted], ids[first:last]) for logits, ids in zip(logits_BKV, ids_BT)]
     logps_BK = torch.stack(logps).double().cpu()
     return [_sums(layout, logp_K, first) for layout, logp_K in zip(layouts, logps_BK)]
 
@@ -45,8 +50,3 @@ def _sums(layout: Layout, logp_K: torch.Tensor, first: int) -> dict[str, SpanSco
         name: SpanScore(float(logp_K[start - first : end - first].sum()) if end > start else 0.0, end - start)
         for name, (start, end) in layout.spans.items()
     }
-
-
-def _right_padded(rows: Sequence[tuple[int, ...]], device: Any) -> torch.Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + (0,) * (longest - len(row)) for row in rows], device=device)

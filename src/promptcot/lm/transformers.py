@@ -21,11 +21,11 @@ from promptcot.lm.base import (
     SamplingParams,
     SpanScore,
 )
-from promptcot.lm.batching import sampling_batches, scoring_batches
+from promptcot.lm.batching import scoring_batches
 from promptcot.lm.checks import check_params, check_prompt
 from promptcot.lm.decode import Draw, Job, draw
 from promptcot.lm.layout import lay_out
-from promptcot.lm.scoring import LOGITS_AT_ONCE, score_batch
+from promptcot.lm.scoring import LENGTH_STEP, LOGITS_AT_ONCE, score_batch
 from promptcot.lm.stopping import Stops, make_stops
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -125,13 +125,9 @@ class TransformersEngine:
         check_params(params)
         stops = self._stops(params.stop)
         jobs = [self._job(prompt, params.max_tokens) for prompt in prompts]
-        draws: dict[int, Draw] = {}
         with self._evaluating():
-            for rows in sampling_batches(
-                [j.prompt for j in jobs], [j.limit for j in jobs], self.batch_tokens
-            ):
-                draws.update(zip(rows, draw(self.model, [jobs[i] for i in rows], params, stops)))
-        return [self._sample(draws[i]) for i in range(len(jobs))]
+            draws = draw(self.model, jobs, params, stops, self.batch_tokens)
+        return [self._sample(row) for row in draws]
 
     def score(self, sequences: Sequence[Sequence[Part]]) -> list[dict[str, SpanScore]]:
         """Per sequence, sum of log-probs (float32 softmax, float64 sum) and token count of every scored part.
@@ -144,7 +140,7 @@ class TransformersEngine:
         self._usage["scored_tokens"] += sum(len(x.ids) for x in layouts)
         scores: dict[int, dict[str, SpanScore]] = {}
         with self._evaluating():
-            for rows in scoring_batches([len(x.ids) for x in layouts], self._scoring_tokens()):
+            for rows in scoring_batches([x.last for x in layouts], self._scoring_tokens(), LENGTH_STEP):
                 scores.update(zip(rows, score_batch(self.model, [layouts[i] for i in rows])))
         return [scores[i] for i in range(len(layouts))]
 

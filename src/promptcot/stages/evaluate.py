@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from promptcot.records import Rollout, Seed
+from promptcot.errors import UserError
+from promptcot.records import Rollout, Seed, Verdict
 from promptcot.settings import Evaluate, Model
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
 from promptcot.stages.solving import attempt
+from promptcot.verify.answers import check_answer
 
 NAME = "evaluate"
 
@@ -53,6 +56,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     seeds = ctx.load("seeds", "seeds", Seed)
     problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
     problems = problems[: settings.problems] if settings.problems else problems
+    check_gold(problems)
     spec = model.spec(weights)
     style = ctx.recipe.templates
     fn = partial(
@@ -63,3 +67,22 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
         params={**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()},
         inputs={"seeds": seeds.digest, "model": model_key(weights)},
     )  # fmt: skip
+
+
+def check_gold(problems: Sequence[Seed]) -> None:
+    """Every gold answer passes its own verifier and a perturbed one fails, before any model is scored.
+
+    Raises:
+        UserError: an answer that the verifier cannot judge.
+    """
+    for p in problems:
+        if p.answer is None:
+            continue
+        passes, _ = check_answer(p.answer, f"\\boxed{{{p.answer}}}")
+        fails, _ = check_answer(p.answer, f"\\boxed{{{p.answer}7}}")
+        if (passes, fails) != (Verdict.CORRECT, Verdict.INCORRECT):
+            raise UserError(
+                f"the gold answer {p.answer!r} of {p.source} cannot be judged (itself: {passes}, perturbed: {fails})",
+                expected="an integer, a rational, a decimal or a plain text that equals only itself",
+                do="correct the answer in the seed file, or leave it out",
+            )
