@@ -131,6 +131,7 @@ class EM(Section):
 
     select "joint" is Eq. 5: log p(x|z,c) + log p(z|c). mstep_rationale "greedy" is the paper's.
     items: (c, x) used per iteration, one triple per seed (0 = all). measure: held-out items (0 = all).
+    training is q's; p_training is p's where it differs (the paper uses one setting for both).
     """
 
     iterations: PositiveInt = 2
@@ -142,6 +143,7 @@ class EM(Section):
     measure: Annotated[int, Field(ge=0)] = 0
     sampling: Sampling = Sampling()
     training: Training
+    p_training: Training | None = None
     max_repetition: Share = 0.5
     max_copy: Share = 0.6
     max_rejected: Share = _free(0.5)

@@ -42,8 +42,7 @@ class Draw:
 
     `text` is set only when a stop string cut it; `logq` covers every token drawn. The i-th token uses the
     i-th uniform of a counter-based (Philox) stream, so what is drawn depends on prompt, seed and parameters
-    only (on a CPU bit for bit; elsewhere up to rounding, which now and
-    then tips a draw).
+    only: on a CPU bit for bit, elsewhere up to rounding, which now and then tips a draw.
     """
 
     def __init__(self, job: Job) -> None:

@@ -120,13 +120,14 @@ class Loop:
 
     def fit(self, role: Any, t: int, rationales: Step[Candidate]) -> None:
         """Train q[t] or p[t] from its predecessor on the given rationales."""
+        settings = (self.settings.p_training if role == "p" else None) or self.settings.training
         rows = list(rationales.rows())
         triples = [self.by_id[c.item_id] for c in rows]
         fn = partial(
-            train, role=role, triples=triples, spec=self.spec(role, t - 1), settings=self.settings.training,
+            train, role=role, triples=triples, spec=self.spec(role, t - 1), settings=settings,
             style=self.style, z_ids=[c.z_ids for c in rows],
         )  # fmt: skip
-        params = {**self.settings.training.key(), "templates": self.style}
+        params = {**settings.key(), "templates": self.style}
         inputs = {"rationales": rationales.digest, "start": self.model(role, t - 1).digest}
         self.ctx.artifacts(NAME, [(f"{role}{t}", fn, params, inputs)])
 
