@@ -84,11 +84,10 @@ def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(tmp
         seeds = [*command[:3], "seeds", *command[4:]]
         assert subprocess.run(seeds, env=ENV, check=False, capture_output=True).returncode == 0
         filler = disk / "filler"
-        with filler.open("wb") as f:
+        with filler.open("wb", buffering=0) as f:
             try:
                 while True:
                     f.write(b"x" * 4096)
-                    f.flush()
             except OSError:
                 pass
         full = subprocess.run(command, env=ENV, check=False, capture_output=True, text=True)
