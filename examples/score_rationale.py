@@ -3,7 +3,7 @@
     python examples/score_rationale.py [MODEL_DIR]
 
 Without an argument it uses the packaged model, which has not been through a cold start: its scores only show
-the mechanics. With the directory of a trained p (runs/pocket/04_em/p2/artifact) they mean something.
+the mechanics. With the directory of a trained p (runs/pocket/04_em/p1/artifact) they mean something.
 """
 
 from __future__ import annotations
