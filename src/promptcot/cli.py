@@ -139,7 +139,39 @@ def _stage_command(name: str) -> None:
 
 
 for _name in STAGE_HELP:
-    _stage_command(_name)
+    if _name != "em":
+        _stage_command(_name)
+
+
+@app.command(help=STAGE_HELP["em"])
+def em(
+    recipe: RecipeArg,
+    set_: SetOption = None,
+    run_dir: DirOption = None,
+    fork: ForkOption = None,
+    quiet: QuietOption = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Compare the arms of em.ablation over seeds instead.")
+    ] = False,
+    seeds: Annotated[str, typer.Option(help="With --ablation: the seeds, comma-separated.")] = "1,2,3",
+    jobs: Annotated[int, typer.Option(help="With --ablation: seeds worked on at a time.", min=1)] = 2,
+) -> None:
+    if not ablation:
+        _execute(recipe, ["em"], set_, run_dir, fork, quiet)
+        return
+    from promptcot import ablation as study
+    from promptcot.recipe import load
+
+    loaded = load(recipe, set_ or [])
+    if loaded.em is None:
+        raise UserError(f"'{recipe}' has no section 'em'")
+    numbers = seeds.split(",")
+    if not all(n.strip().isdecimal() for n in numbers):
+        raise UserError(f"--seeds {seeds!r}", expected="whole numbers, comma-separated: --seeds 1,2,3")
+    directory = Path(run_dir or f"runs/{loaded.name}-ablation")
+    path = study.run(loaded, directory, [int(n) for n in numbers], jobs, quiet)
+    if not quiet:
+        print(f"Report: {path} (numbers: {directory / 'report.json'})")
 
 
 @app.command()

@@ -35,3 +35,8 @@ def row_seed(run_seed: int, ident: str) -> int:
     """A 64-bit seed for the row `ident` in a run with `run_seed`."""
     raw = hashlib.blake2b(f"{run_seed}:{ident}".encode(), digest_size=8).digest()
     return int.from_bytes(raw, "little")
+
+
+def row_uniform(run_seed: int, ident: str) -> float:
+    """A number in [0, 1) for the row `ident`: its one random decision."""
+    return (row_seed(run_seed, ident) >> 11) / (1 << 53)

@@ -112,6 +112,66 @@ class Candidate(Record):
 
 
 @dataclass(frozen=True)
+class Posed(Record):
+    """A rationale together with the (c, x) it was written for: what a model is asked to score."""
+
+    candidate: Candidate
+    item: Triple
+
+
+@dataclass(frozen=True)
+class HeldOut(Record):
+    """One held-out (c, x) after one iteration. Log-probs in nats; shares are 0 or 1; NaN where nothing could be said.
+
+    nll_greedy, nll_sampled: -log p(x|z,c) with z greedy from q, and the mean over draws from q; joint: log p(z,x|c)
+    of the greedy one; logp_z, logp_x: the reward's two terms, mean over draws. elbo: under q. bound: IWAE_K on
+    log p(x|c) with the mixed proposal of `promptcot.em.bounds`, bound_half: the same with K/2; own_bound: with draws
+    of q alone. ess: of the K mixed weights. kl_prior, kl_posterior: of q to p(z|c) and p(z|c,x).
+    tokens_greedy, tokens_sampled: of rationales. coverage: share of the concepts that the greedy rationale names;
+    written_coverage: that p's own completion names. unfinished, copies: the greedy rationale ran into the length
+    limit, or copies x. duplicate: another item has the same greedy rationale. well_formed, in_domain: of p's completion.
+    """
+
+    item_id: str
+    domain: str
+    iteration: int
+    nll_greedy: float
+    nll_sampled: float
+    joint: float
+    logp_z: float
+    logp_x: float
+    elbo: float
+    bound: float
+    bound_half: float
+    own_bound: float
+    ess: float
+    kl_prior: float
+    kl_posterior: float
+    tokens_greedy: float
+    tokens_sampled: float
+    coverage: float
+    written_coverage: float
+    unfinished: float
+    copies: float
+    duplicate: float
+    well_formed: float
+    in_domain: float
+
+
+@dataclass(frozen=True)
+class Decision(Record):
+    """How the EM ended: the iteration that is kept (0 = cold start), the last one run, and why it stopped.
+
+    reason: converged | worse | gate | max_iterations. detail: a sentence for people, with the numbers.
+    """
+
+    kept: int
+    last: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Problem(Record):
     """A problem written by p, with the evidence gathered about it so far."""
 
@@ -187,19 +247,6 @@ class Suite(Record):
     programs: int
     votes: int
     margin: int
-
-
-@dataclass(frozen=True)
-class Measure(Record):
-    """One number of one iteration or model, with its bootstrap interval over items."""
-
-    group: str
-    name: str
-    iteration: int
-    mean: float
-    low: float
-    high: float
-    items: int
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from promptcot import __version__
 from promptcot.errors import UserError
+from promptcot.ids import digest
 from promptcot.recipe import first_difference, parse
 from promptcot.records import Record
 from promptcot.settings import STAGES, Recipe
@@ -33,6 +34,7 @@ class RunDir:
 
     def __init__(self, path: Path, recipe: Recipe, *, parent: Path | None = None) -> None:
         self.path, self.recipe, self.parent = path, recipe, parent
+        self._keys: dict[Path, str] = {}  # of finished steps, without their arms
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / ".lock").open("w")
@@ -84,17 +86,37 @@ class RunDir:
             "shard_rows": self.recipe.run.shard_rows, "params": _jsonable(params), "inputs": inputs,
         }  # fmt: skip
         path = self.path / folder(stage) / name
-        if self.parent and not (path / "step.json").exists():
+        if not (path / "step.json").exists():
             self._adopt(path, key)
         return Step(path, record, key, provenance())
 
     def _adopt(self, path: Path, key: dict[str, Any]) -> None:
-        assert self.parent is not None
-        theirs = self.parent / path.relative_to(self.path)
-        if (theirs / "done.json").exists() and json.loads((theirs / "step.json").read_text())["key"] == key:
+        """Take over a finished step with the same key: from the parent, or from another arm (`ARM.step`) of this run.
+
+        A step is a function of its key, so work done once (the same rationales of the same model, scored by the
+        same model) is never done again for another selection rule or arm.
+        """
+        theirs = self._twin(path, key)
+        if theirs is not None:
             tmp = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+            shutil.rmtree(tmp, ignore_errors=True)  # of a killed attempt
             shutil.copytree(theirs, tmp, copy_function=os.link)
+            head = json.loads((theirs / "step.json").read_text())
+            write_atomic(tmp / "step.json", json.dumps({**head, "key": key}, indent=1).encode())
             tmp.rename(path)
+
+    def _twin(self, path: Path, key: dict[str, Any]) -> Path | None:
+        if self.parent is not None:
+            theirs = self.parent / path.relative_to(self.path)
+            if (theirs / "done.json").exists() and json.loads((theirs / "step.json").read_text())[
+                "key"
+            ] == key:
+                return theirs
+        for done in path.parent.glob("[!.]*/done.json"):
+            if done.parent not in self._keys:
+                self._keys[done.parent] = _armless(json.loads((done.parent / "step.json").read_text())["key"])
+        wanted = _armless(key)
+        return next((p for p, k in self._keys.items() if k == wanted and p.parent == path.parent), None)
 
 
 def folder(stage: str) -> str:
@@ -127,6 +149,10 @@ def finished_steps(path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]
         )
         for p in found
     ]
+
+
+def _armless(key: dict[str, Any]) -> str:
+    return digest({**key, "step": key["step"].rpartition(".")[2]})
 
 
 def _jsonable(value: Any) -> Any:
@@ -169,6 +195,4 @@ def code_version() -> dict[str, str]:
         return done.stdout.strip()
 
     diff = git("diff", "HEAD", "--", "src")
-    from promptcot.ids import digest
-
     return {"commit": git("rev-parse", "HEAD"), "dirty": digest(diff) if diff else ""}

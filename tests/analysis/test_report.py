@@ -179,7 +179,7 @@ def test_headings_descend_one_level_at_a_time(page: Page) -> None:
 
 def test_figures_tables_and_scrolling_areas_can_be_read_aloud(page: Page) -> None:
     drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(drawings) == 10
+    assert len(drawings) == 11
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
     count = [tag for tag, _ in page.tags].count
     assert count("figcaption") == count("figure") == len(drawings)
@@ -241,7 +241,7 @@ def test_without_matplotlib_the_page_keeps_its_tables_and_says_how_to_get_figure
     assert "pip install 'promptcot[report]'" in page.text
     assert "svg" not in tags
     assert "figure" not in tags
-    assert tags.count("table") == 14
+    assert tags.count("table") == 15
     assert not page.open
 
 

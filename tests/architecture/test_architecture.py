@@ -32,6 +32,7 @@ LAYERS = [
     {"runner", "analysis"},
     {"stages"},
     {"corridor", "showing"},
+    {"ablation"},
     {"cli"},
 ]
 LEVEL = {room: n for n, layer in enumerate(LAYERS) for room in layer}

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcot.em.rejects import copied, reject_reason, repetition
-from promptcot.em.select import best, joint
+from promptcot.em.rewards import joint
+from promptcot.em.select import best
 
 
 def test_eq_5_is_the_plain_sum_of_both_terms() -> None:

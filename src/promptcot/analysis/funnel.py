@@ -32,8 +32,8 @@ def _label(name: str) -> str | None:
     if name in LABELS:
         return LABELS[name]
     stage, _, step = name.partition("/")
-    if stage == "em" and step.endswith("_candidates"):
-        return f"em: candidates, iteration {step[1:-11]}"
+    if stage == "em" and step.endswith("_samples") and step[0] == "e":
+        return f"em: candidates, iteration {step[1:-8].replace('_more', ', more')}"
     if stage == "selfplay" and step.startswith("pairs"):
         return f"selfplay: pairs, round {step[5:]}"
     return None

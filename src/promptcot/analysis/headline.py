@@ -27,16 +27,26 @@ def _evaluation(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _em(report: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = report["em"]["iterations"]
-    if len(rows) < 2 or rows[-1]["change"] is None:
-        return []
-    first, last = rows[0], rows[-1]
-    low, high = last["change_ci95"]
-    text = (
-        f"EM: held-out NLL(x|z,c) {first['nll_x_given_z']:.2f} to {last['nll_x_given_z']:.2f} nats after "
-        f"{last['iteration']} iterations, {last['change']:+.2f} (95% interval {low:+.2f} to {high:+.2f}, {last['items']} items)"
-    )
-    return [{"text": text, "good": _sign(-high, -low)}]
+    """Both measures at the iteration that is kept: the paper's, and the bound that EM is about."""
+    rows = {r["iteration"]: r for r in report["em"]["iterations"]}
+    decision = report["em"].get("decision") or {}
+    kept = decision.get("kept", max(rows, default=0))
+    out = []
+    if decision.get("reason") in ("gate", "worse", "converged"):
+        out.append({"text": f"EM stopped: {decision['detail']}", "good": None})
+    if kept not in rows or kept == 0:
+        return out
+    names = (("nll_x_given_z", "NLL(x|z,c)", -1), ("bound", "bound on log p(x|c)", 1))
+    for name, words, sign in names:
+        change, ends = rows[kept].get(f"{name}_change"), rows[kept].get(f"{name}_change_ci95")
+        if change is not None and ends:
+            text = (
+                f"EM: held-out {words} {rows[0][name]:.2f} to {rows[kept][name]:.2f} nats after {kept} "
+                f"iteration{'s' * (kept > 1)}, {change:+.2f} (95% interval {ends[0]:+.2f} to {ends[1]:+.2f}, "
+                f"{rows[kept]['items']} items)"
+            )
+            out.append({"text": text, "good": _sign(*sorted(sign * e for e in ends))})
+    return out
 
 
 def _labels(report: dict[str, Any]) -> list[dict[str, Any]]:

@@ -25,14 +25,14 @@ _REGIMES = {"self_play": "Self-play", "sft": "Supervised fine-tuning"}
 Row = dict[str, Any]
 
 
-def render(report: dict[str, Any]) -> str:
-    """The HTML page for the content of `report.json`.
+def render(report: dict[str, Any], template: str = "report.html.j2") -> str:
+    """The HTML page for the content of `report.json` (with "ablation.html.j2": for that of an ablation).
 
     A section that is missing was not run, and the page says so. Without matplotlib the page has its
     tables and says how to get the figures.
     """
     drawn, figures_missing = _figures_or_reason(report)
-    page = environment().get_template("report.html.j2")
+    page = environment().get_template(template)
     return page.render(
         report=report,
         em=report.get("em") or {},
@@ -200,10 +200,13 @@ def _cost(rows: list[Row]) -> str:
 
 
 def _em(iterations: list[Row], estep: list[Row]) -> dict[str, str]:
-    """Four small curves over the EM iterations; a curve without points is left out."""
+    """Small curves over the EM iterations; a curve without points is left out."""
+    nll = {"greedy z": "nll_x_given_z", "sampled z": "nll_sampled"}
+    bounds = {"bound": "bound", "ELBO": "elbo"}
     rewards = {"all candidates": "reward_mean", "selected": "reward_best"}
     return {
-        "em-nll": _curves("em-nll", iterations, {"NLL": "nll_x_given_z"}, "NLL(x | z, c), nats"),
+        "em-nll": _curves("em-nll", iterations, nll, "NLL(x | z, c), nats"),
+        "em-bound": _curves("em-bound", iterations, bounds, "log p(x | c) at least, nats"),
         "em-joint": _curves("em-joint", iterations, {"joint": "joint"}, "log p(z, x | c), nats"),
         "em-reward": _curves("em-reward", estep, rewards, "reward, nats"),
         "em-tokens": _token_curves(iterations, estep),
@@ -214,7 +217,7 @@ def _curves(name: str, rows: list[Row], keys: Mapping[str, str], y_label: str) -
     if not rows:
         return ""
     label = f"Curve over EM iterations: {y_label}. The table holds the same numbers."
-    series = {shown: _estimates(rows, key) for shown, key in keys.items()}
+    series = {shown: _estimates(rows, key) for shown, key in keys.items() if any(key in r for r in rows)}
     return figures.lines(
         name, label, _column(rows, "iteration"), series, x_label="EM iteration", y_label=y_label
     )
@@ -276,8 +279,7 @@ def _share(value: Row | None) -> figures.Estimate | None:
 
 
 def _estimates(rows: list[Row], key: str) -> list[figures.Estimate | None]:
-    intervals = {"nll_x_given_z": "nll_ci95"}
-    return [figures.estimate(row.get(key), row.get(intervals.get(key, f"{key}_ci95"))) for row in rows]
+    return [figures.estimate(row.get(key), row.get(f"{key}_ci95")) for row in rows]
 
 
 def _column(rows: list[Row], key: str) -> list[float]:

@@ -103,7 +103,7 @@ def start(seed: int, parent: int) -> None:
     global _worker
     limit_threads()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    _die_with_parent(parent)
+    die_with_parent(parent)
     _worker = Worker(seed)
 
 
@@ -115,7 +115,8 @@ def limit_threads() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # bars belong to the driver
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
+    """End this process when `parent` does, however that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

@@ -11,7 +11,7 @@ from promptcot import __version__
 from promptcot.analysis import em_curves, funnel, outcomes
 from promptcot.analysis.headline import headline
 from promptcot.ids import digest
-from promptcot.records import Candidate, Pair, Problem, Record, Rollout, Seed
+from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Seed
 from promptcot.rundir import finished_steps, folder, package_versions, provenance
 from promptcot.stages.context import Context
 from promptcot.stages.evaluate import regimes
@@ -62,17 +62,28 @@ def em(ctx: Context) -> dict[str, Any]:
     settings = ctx.recipe.em
     if settings is None:
         return {"iterations": [], "estep": []}
+    steps = range(settings.iterations + 1)
     heldout = {
-        t: list(ctx.load("em", f"h{t}_heldout", Candidate).rows())
-        for t in range(settings.iterations + 1)
-        if _there(ctx, "em", f"h{t}_heldout")
-    }
-    estep = []
-    for t in range(1, settings.iterations + 1):
-        proposed = ctx.load("em", f"e{t}_candidates", Candidate)
-        chosen = list(ctx.load("em", f"e{t}_selected", Candidate).rows())
-        estep.append(em_curves.e_step(t, list(proposed.rows()), chosen, proposed.totals()["rejected"]))
-    return {"iterations": em_curves.iterations(heldout, ctx.recipe.run.seed), "estep": estep}
+        t: list(ctx.load("em", f"h{t}_heldout", HeldOut).rows())
+        for t in steps if _there(ctx, "em", f"h{t}_heldout")
+    }  # fmt: skip
+    estep = [e_step(ctx, t) for t in steps if _there(ctx, "em", f"e{t}_selected")]
+    out: dict[str, Any] = {"iterations": em_curves.iterations(heldout, ctx.recipe.run.seed), "estep": estep}
+    if _there(ctx, "em", "decision"):
+        (decision,) = ctx.load("em", "decision", Decision).rows()
+        out["decision"] = {k: v for k, v in decision.row().items() if k != "id"}
+    return out
+
+
+def e_step(ctx: Context, t: int) -> dict[str, Any]:
+    """What the E-step of iteration t had and chose."""
+    rejected = int(ctx.load("em", f"e{t}_samples", Candidate).totals()["rejected"])
+    scored = list(ctx.load("em", f"e{t}_candidates", Candidate).rows())
+    if _there(ctx, "em", f"e{t}_more_candidates"):
+        rejected += int(ctx.load("em", f"e{t}_more_samples", Candidate).totals()["rejected"])
+        scored += ctx.load("em", f"e{t}_more_candidates", Candidate).rows()
+    chosen = list(ctx.load("em", f"e{t}_selected", Candidate).rows())
+    return em_curves.e_step(t, scored, chosen, rejected)
 
 
 def synthesis(ctx: Context) -> dict[str, Any]:

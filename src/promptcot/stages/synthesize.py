@@ -9,24 +9,24 @@ from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Prompt
-from promptcot.records import Ask, Candidate, Problem, Reject, Triple
+from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
 from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
 from promptcot.stages.context import Context
+from promptcot.stages.em import kept_model
 
 NAME = "synthesize"
 
 
 def run(ctx: Context) -> None:
     """Concept lists, completions of the last p, parsing."""
-    settings, em, cold = ctx.recipe.synthesize, ctx.recipe.em, ctx.recipe.coldstart
+    settings, cold = ctx.recipe.synthesize, ctx.recipe.coldstart
     assert settings is not None
-    assert em is not None
     assert cold is not None
     triples = ctx.load("annotate", "triples", Triple)
     asked = requests(settings, list(triples.rows()), ctx.recipe.run.seed)
-    model = ctx.load("em", f"p{em.iterations}", Candidate)
+    model = kept_model(ctx, "p")
     fn = partial(
         generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
     )
