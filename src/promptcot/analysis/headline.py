@@ -31,7 +31,7 @@ def _em(report: dict[str, Any]) -> list[dict[str, Any]]:
     rows = {r["iteration"]: r for r in report["em"]["iterations"]}
     decision = report["em"].get("decision") or {}
     kept = decision.get("kept", max(rows, default=0))
-    out = []
+    out: list[dict[str, Any]] = []
     if decision.get("reason") in ("gate", "worse", "converged"):
         out.append({"text": f"EM stopped: {decision['detail']}", "good": None})
     if kept not in rows or kept == 0:
