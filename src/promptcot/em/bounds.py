@@ -12,13 +12,22 @@ forms above are the right ones.
 
 A bound is as tight as its proposal, so comparing iterations by the bound under *their own* q compares proposals as
 much as models: a q that collapses loosens it, and one that learns tightens it, with p unchanged. The comparison
-here uses one deterministic mixture (arXiv 1212.3389's "balance heuristic"; half of the draws from q[t], half
-from the cold start q[0]):
+here uses one deterministic mixture (arXiv 1511.03095; the "balance heuristic" of rendering): half of the draws from
+q[t], half from the cold start q[0], and
 
     r = (q[t] + q[0]) / 2,    w_k = p(z_k,x|c) / r(z_k)    for the draws of both halves.
 
-(1/K) sum w stays unbiased for p(x|c), each weight is at most twice p/q[0], and the cold start's half does not
-change from one iteration to the next, so a collapse of q[t] cannot make p look worse by more than about log 2.
+(1/K) sum w stays unbiased for p(x|c), so its log stays a bound, and each weight is at most 2 p/q[0]. The cold half
+does not depend on q[t], which gives the bound a floor (checked by enumeration in tests/em/test_exact.py):
+
+    any q[t]:                        mixed_K >= ELBO under q[0]          - log 2
+    q[t] on one rationale only:      mixed_K >= IWAE_{K/2} under q[0]    - log 2
+
+So against K draws of the cold start (iteration 0), a collapse costs at most log 2 and what half of the draws are
+worth, IWAE_K - IWAE_{K/2}. Under its own q there is no floor: on one rationale it is log p(z,x|c) of that one.
+Why: for a pair of draws, keep the cold one: E log(p/2r) = ELBO - E log(1 + q[t]/q[0]) >= ELBO - log 2 by Jensen,
+and the mean over pairs only raises it. On one rationale z of which the cold half holds a share f, w(z) adds
+p(1 + f)/(1 + q[0]) instead of p f/q[0]: a loss of at most log(1 + f/q[0]), at most log 2 in expectation.
 
 Legend: K draws of one item; natural logs; logw is log w.
 """
@@ -66,7 +75,8 @@ def iwae_curve(logw_K: Sequence[float], sizes: Sequence[int]) -> dict[int, float
     """IWAE_k for smaller k from the same draws: the mean over disjoint groups of k, in order.
 
     The gap between the last two says how much a larger K would still find. Draws must be exchangeable (one
-    proposal); interleave the halves of a mixture first. Raises ValueError for k outside 1..K.
+    proposal). Interleave the halves of a mixture first; then k must be even, or K/2, or else the groups hold more
+    draws of one half and their mean is no bound. Raises ValueError for k outside 1..K.
     """
     out = {}
     for k in sizes:

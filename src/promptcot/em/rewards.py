@@ -4,11 +4,13 @@ The posterior over rationales is q*(z|c,x) = p(z,x|c) / p(x|c), and with candida
 q(z|c,x) it is represented by the weights  w_k = p(z_k,x|c) / q(z_k|c,x):  E_q[w] = p(x|c), and w_k / sum w
 estimates the posterior (self-normalised importance sampling). Against that yardstick:
 
-joint   log p(x|z,c) + log p(z|c)               Eq. 5, the paper's; log w without its denominator. A raw sum over
-                                                tokens: it prefers short rationales that p finds common anyway.
-iw      log p(z,x|c) - log q(z|c,x) = log w     proportional to the log posterior, up to log p(x|c), a constant of
-                                                the item. What EM asks for; drawing by it is reweighted wake-sleep's
-                                                wake phase (arXiv 1406.2751).
+joint   log p(x|z,c) + log p(z|c)               Eq. 5, the paper's; log w without its denominator: the log posterior
+                                                up to log p(x|c), a constant of the item, so its best is the mode.
+                                                A raw sum over tokens: it prefers short rationales that p finds
+                                                common anyway.
+iw      log p(z,x|c) - log q(z|c,x) = log w     how much more the posterior wants z than q gives it, up to the same
+                                                constant. Drawing by it is the E-step of EM; q's update is then
+                                                reweighted wake-sleep's wake-phase one (arXiv 1406.2751).
 mean    joint / (tokens of z and x)             length no longer counts; neither does evidence.
 gain    log p(x|z,c) - log p(x|c)               pointwise mutual information of z and x. log p(x|c) is one number per
                                                 item, so it moves no choice; it is estimated by log mean w.
