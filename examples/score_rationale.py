@@ -12,7 +12,8 @@ import sys
 
 from promptcot.domains import get
 from promptcot.domains.sequences import Item, p_parts
-from promptcot.em.select import best, joint
+from promptcot.em.rewards import joint
+from promptcot.em.select import best
 from promptcot.lm.base import EngineSpec
 from promptcot.lm.load import load_engine
 
