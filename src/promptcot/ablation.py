@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from promptcot import __version__
 from promptcot.analysis.ablation import summary
 from promptcot.analysis.report import render
 from promptcot.corridor import execute
@@ -69,7 +70,7 @@ def report(recipe: Recipe, directory: Path, seeds: Sequence[int]) -> Path:
         for f in (directory / f"seed-{seed}" / "sessions").glob("*.json")
     ]  # fmt: skip
     data = {
-        "recipe_name": recipe.name, "run": directory.name, "simulated": recipe.seeds.source == "pocket",
+        "promptcot": __version__, "recipe_name": recipe.name, "run": directory.name, "simulated": recipe.seeds.source == "pocket",
         "ablation": summary(runs, arms(recipe.em.ablation), recipe.em.iterations, recipe.run.seed),
         "wall_s": round(sum(sum(w.values()) for w in wall), 1),
         "provenance": {"seeds": list(seeds), "python": provenance()["python"], "packages": package_versions(),

@@ -138,13 +138,7 @@ def _stage_command(name: str) -> None:
     app.command(name, help=STAGE_HELP[name])(command)
 
 
-for _name in STAGE_HELP:
-    if _name != "em":
-        _stage_command(_name)
-
-
-@app.command(help=STAGE_HELP["em"])
-def em(
+def _em_command(
     recipe: RecipeArg,
     set_: SetOption = None,
     run_dir: DirOption = None,
@@ -172,6 +166,13 @@ def em(
     path = study.run(loaded, directory, [int(n) for n in numbers], jobs, quiet)
     if not quiet:
         print(f"Report: {path} (numbers: {directory / 'report.json'})")
+
+
+for _name, _help in STAGE_HELP.items():
+    if _name == "em":
+        app.command("em", help=_help)(_em_command)
+    else:
+        _stage_command(_name)
 
 
 @app.command()

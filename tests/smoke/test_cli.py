@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,11 +105,62 @@ def test_show_prints_rows_rejects_and_an_overview(finished: Path) -> None:
     assert "label/problems" in wrong.stderr
 
 
+def test_an_ablation_shares_what_its_arms_have_in_common_and_reports_them(
+    finished: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(finished, study / "seed-1", ignore=shutil.ignore_patterns("04_*", "1*", "0[5-9]*"))
+    arms = ["with_estep", "joint-best-greedy", "iw-best-selected", "init_plain"]
+    args = ("em", TINY, "--ablation", "--seeds", "1", "--jobs", "1", "--run-dir", study)
+    args += ("--set", f"em.ablation=[{', '.join(arms)}]")
+    done = cli(*args)
+    assert done.returncode == 0, done.stderr
+    steps = study / "seed-1" / "04_em"
+
+    def same(step: str, one: str, other: str) -> bool:
+        a, b = (next((steps / f"{arm}.{step}").rglob("*.*")) for arm in (one, other))
+        return a.samefile(steps / f"{other}.{step}" / a.relative_to(steps / f"{one}.{step}")) and b.exists()
+
+    # Another selection rule costs no model time: candidates and their scores are taken over...
+    for step in ("h0_samples", "h0_scores", "e1_samples", "e1_candidates"):
+        assert same(step, "with_estep", "iw-best-selected"), step
+        assert f"with_estep.{step}" in done.stderr
+        assert f"iw-best-selected.{step}" not in done.stderr
+    # ... and an arm that is the recipe under another name costs nothing at all.
+    assert same("p1/artifact", "with_estep", "joint-best-greedy")
+    assert not same("p1/artifact", "with_estep", "iw-best-selected")
+    found = json.loads((study / "report.json").read_text())["ablation"]
+    assert [a["arm"] for a in found["arms"]] == arms
+    first, twin, _, plain = (a["iterations"][-1] for a in found["arms"])
+    assert first["bound"] == twin["bound"]
+    assert plain["bound"] == pytest.approx(plain["joint"])  # log p(x|c) itself
+    assert plain["nll_sampled"] is None
+    assert "init_plain" in (study / "report.html").read_text()
+    again = cli(*args)
+    assert again.returncode == 0, again.stderr
+    assert "rows/s" not in again.stderr
+
+
+def test_adaptive_k_draws_more_only_where_the_choice_is_open(finished: Path) -> None:
+    for stage in ("seeds", "annotate", "coldstart", "em"):
+        done = cli(
+            stage, TINY, "--run-dir", finished, "--set", "em.k_first=1", "--set", "em.settled=0.9", "--fork", "adaptive"
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    path = finished.parent / "adaptive"
+    steps = {s["step"]: s for s in json.loads(cli("show", path, "--json").stdout)["steps"]}
+    first, more = steps["04_em/e1_samples"], steps.get("04_em/e1_more_samples")
+    assert first["rows_in"] == 40  # one candidate each; a single one holds all the weight
+    assert more is None or more["rows_in"] == first["rejected"]  # only items without any candidate
+
+
 WRONG = [
     (("run", "none.yaml"), "cannot read the recipe"),
     (("run", "{tiny}", "--set", "em.kk=3"), "unknown key 'em.kk'"),
     (("run", "{tiny}", "--set", "em.k=0"), "'em.k'"),
     (("run", "{tiny}", "--set", "em.k"), "has no '='"),
+    (("em", "{tiny}", "--ablation", "--set", "em.ablation=[wiht_estep]"), "unknown arm 'wiht_estep'"),
+    (("em", "{tiny}", "--ablation", "--seeds", "1,two"), "whole numbers"),
     (("run", "{tiny}", "--run-dir", "{file}/x"), "cannot write"),
     (("run", "{tiny}", "--run-dir", "{full}"), "holds other files"),
     (("em", "{tiny}", "--run-dir", "{new}"), "promptcot annotate RECIPE"),

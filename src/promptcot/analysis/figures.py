@@ -19,11 +19,13 @@ from typing import Any
 
 from promptcot.errors import MissingExtra
 
-FIRST, SECOND, PAGE = "#1d5fa8", "#b4540a", "#fcfcfa"
+FIRST, SECOND, THIRD, FOURTH, PAGE = "#1d5fa8", "#b4540a", "#1b6e3c", "#7a3f9d", "#fcfcfa"
 _PAGE_COLOURS = {
     "#000000": "currentColor",
     FIRST: f"var(--first, {FIRST})",
     SECOND: f"var(--second, {SECOND})",
+    THIRD: f"var(--third, {THIRD})",
+    FOURTH: f"var(--fourth, {FOURTH})",
     PAGE: f"var(--page, {PAGE})",
 }
 _WIDTH_IN = 4.5  # narrow enough that the text stays legible when a phone shrinks the figure
@@ -72,7 +74,9 @@ def lines(
     """Curves over whole-numbered `xs`, each with its interval as a band and as caps at the points."""
 
     def paint(axes: Any) -> None:
-        for (label, values), colour, mark in zip(series.items(), cycle((FIRST, SECOND)), cycle("os")):
+        for (label, values), colour, mark in zip(
+            series.items(), cycle((FIRST, SECOND, THIRD, FOURTH)), cycle("os^D")
+        ):
             _curve(axes, [(x, v) for x, v in zip(xs, values) if v is not None], label, colour, mark)
         axes.set(xlabel=x_label, ylabel=y_label, xticks=sorted(set(xs)))
         axes.margins(x=0.08, y=0.12)

@@ -167,6 +167,7 @@ def _figures(report: Row) -> dict[str, str]:
     """Every figure the numbers allow, by the name the template asks for."""
     em = report.get("em") or {}
     drawn = {
+        **_ablation(report.get("ablation") or {}),
         "funnel": _funnel(report.get("funnel") or []),
         **_em(em.get("iterations") or [], em.get("estep") or []),
         "quality": _quality(report.get("labels") or [], report.get("validity") or []),
@@ -211,6 +212,44 @@ def _em(iterations: list[Row], estep: list[Row]) -> dict[str, str]:
         "em-reward": _curves("em-reward", estep, rewards, "reward, nats"),
         "em-tokens": _token_curves(iterations, estep),
     }
+
+
+def _ablation(study: Row) -> dict[str, str]:
+    """The four curves with bands over seeds, and the change of every arm with its interval."""
+    arms = {row["arm"]: row["iterations"] for row in study.get("arms", [])}
+    if not arms:
+        return {}
+    curves = {
+        arm: arms[arm] for arm in ("with_estep", "no_estep", "init_rationale", "init_plain") if arm in arms
+    }
+    curves = curves or dict(list(arms.items())[:4])
+    xs = _column(next(iter(arms.values())), "iteration")
+    drawn = {}
+    for name, key, words in (
+        ("nll", "nll_x_given_z", "NLL(x | z, c), nats"), ("bound", "bound", "log p(x | c) at least, nats")
+    ):  # fmt: skip
+        bands = {words_of: [_band(row, key) for row in rows] for words_of, rows in curves.items()}
+        changes = [
+            figures.estimate(r[-1].get(f"{key}_change"), r[-1].get(f"{key}_change_ci95"))
+            for r in arms.values()
+        ]
+        label = (
+            f"{words}: curves over EM iterations, with bands over seeds. The table holds the same numbers."
+        )
+        drawn[f"ablation-{name}"] = figures.lines(
+            f"ablation-{name}", label, xs, bands, x_label="EM iteration", y_label=words
+        )
+        label = f"Change of {words}, per arm, with 95% intervals. The table holds the same numbers."
+        drawn[f"arms-{name}"] = figures.dots(
+            f"arms-{name}", label, list(arms), {"change": changes}, x_label=f"change of {words}"
+        )
+    return drawn
+
+
+def _band(row: Row, key: str) -> figures.Estimate | None:
+    """The mean over seeds between the lowest and the highest seed."""
+    seeds = row.get(f"{key}_by_seed") or []
+    return figures.estimate(row.get(key), (min(seeds), max(seeds)) if seeds else None)
 
 
 def _curves(name: str, rows: list[Row], keys: Mapping[str, str], y_label: str) -> str:

@@ -20,11 +20,21 @@ THEMES: dict[str, tuple[str, ...]] = {
     "distractor": ("an age", "a price", "a road length", "the heat", "a collection", "a page number"),
     "code_distractor": ("posting days", "a number of solvers", "a log page", "rewrites"),
 }
+# Many words about nothing in particular, as a model's vague answer has: about 15 nats of choices that say nothing
+# about the problem. With a handful of stock sentences instead, Eq. 5 prefers them to everything else, because their
+# log p(z|c) costs nothing (LOG.md).
 _VAGUE = (
-    "Combine these ideas into one chain and ask for the result.",
-    "Start from something simple and let the steps build on each other.",
-    "Link the ideas so that each one needs the result before it.",
-    "Tell a short task in which these ideas follow one another.",
+    ("Begin", "Start", "Open", "Set out"),
+    (" with a simple", " from a plain", " with a familiar", " from a small"),
+    (" value", " scene", " task", " list"),
+    (", then let", ", then make", ", and have", ", and see that"),
+    (" each step", " every idea", " each line", " the next part"),
+    (" build on", " depend on", " use", " follow from"),
+    (" the last.", " the one before.", " what came first.", " the result so far."),
+    (" Keep it", " Leave it", " Hold it", " Make it"),
+    (" short", " clear", " fair", " honest"),
+    (" and ask for", " and end with", " and close on", " and seek"),
+    (" the result.", " what is left.", " the final value.", " one answer."),
 )
 
 
@@ -57,7 +67,9 @@ def _precise(spec: Spec, _: random.Random) -> Annotation:
 
 
 def _vague(spec: Spec, rng: random.Random) -> Annotation:
-    return Annotation(_concepts(spec, lambda f: f.concept[2]), rng.choice(_VAGUE))
+    return Annotation(
+        _concepts(spec, lambda f: f.concept[2]), "".join(rng.choice(options) for options in _VAGUE)
+    )
 
 
 def _mixed(spec: Spec, rng: random.Random) -> Annotation:
