@@ -111,8 +111,8 @@ def test_an_ablation_shares_what_its_arms_have_in_common_and_reports_them(
     study = tmp_path / "study"
     shutil.copytree(finished, study / "seed-1", ignore=shutil.ignore_patterns("04_*", "1*", "0[5-9]*"))
     arms = ["with_estep", "joint-best-greedy", "iw-best-selected", "init_plain"]
-    args = ("em", TINY, "--ablation", "--seeds", "1", "--jobs", "1", "--run-dir", study)
-    args += ("--set", f"em.ablation=[{', '.join(arms)}]")
+    chosen = ("--set", f"em.ablation=[{', '.join(arms)}]")
+    args = ("em", TINY, "--ablation", "--seeds", "1", "--jobs", "1", "--run-dir", study, *chosen)
     done = cli(*args)
     assert done.returncode == 0, done.stderr
     steps = study / "seed-1" / "04_em"

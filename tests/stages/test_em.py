@@ -106,7 +106,7 @@ GATED = [
 
 @pytest.mark.parametrize(("gate", "before", "after", "advice"), GATED)
 def test_every_gate_stops_the_loop_returns_to_the_best_and_says_what_to_try(
-    gate: str, before: dict[str, float], after: dict[str, float], advice: str
+    gate: str, before: dict[str, Any], after: dict[str, Any], advice: str
 ) -> None:
     tables = rows(0, **before), rows(1, 1.0, **before), rows(2, 2.0, **after), rows(3, 3.0)
     found, loop = decided(em(), *tables)
