@@ -60,9 +60,13 @@ def test_the_vague_annotator_gives_no_numbers() -> None:
 
 
 def test_the_mixed_annotator_leaves_out_half_of_the_steps() -> None:
-    found = annotate("mixed", BEADS, 3)
+    found, precise = annotate("mixed", BEADS, 3), annotate("precise", BEADS, 3)
     assert found is not None
-    assert found.rationale.lower().count("one more step") == 2
+    assert precise is not None
+    told = set(precise.rationale.lower().rstrip(".").split(", then "))
+    steps = found.rationale.lower().rstrip(".").split(", then ")
+    assert [s in told for s in steps].count(False) == 2
+    assert len(steps) == 4
 
 
 def test_the_wrong_annotator_mostly_departs_from_the_precise_plan_and_sometimes_errs_in_a_concept() -> None:

@@ -21,8 +21,14 @@ THEMES: dict[str, tuple[str, ...]] = {
     "code_distractor": ("posting days", "a number of solvers", "a log page", "rewrites"),
 }
 # Many words about nothing in particular, as a model's vague answer has: about 15 nats of choices that say nothing
-# about the problem. With a handful of stock sentences instead, Eq. 5 prefers them to everything else, because their
-# log p(z|c) costs nothing (LOG.md).
+# about the problem, and 5 for each step that is passed over. Stock phrases instead would cost nothing in log p(z|c), so
+# that Eq. 5 prefers saying nothing to everything else (LOG.md).
+_PASSED_OVER = (
+    ("bring in", "work in", "go on with", "add in"),
+    (" one more", " a further", " another", " some"),
+    (" step", " turn", " idea", " rule"),
+    (" that fits", " of this kind", " as above", " in between"),
+)
 _VAGUE = (
     ("Begin", "Start", "Open", "Set out"),
     (" with a simple", " from a plain", " with a familiar", " from a small"),
@@ -56,6 +62,10 @@ def _detail(family: Family, sentence: Sentence) -> str:
     return family.plan.format(**sentence.args)
 
 
+def _words(slots: tuple[tuple[str, ...], ...], rng: random.Random) -> str:
+    return "".join(rng.choice(options) for options in slots)
+
+
 def _plan(details: Iterator[str]) -> str:
     text = ", then ".join(details)
     return text[:1].upper() + text[1:] + "."
@@ -75,7 +85,7 @@ def _vague(spec: Spec, rng: random.Random) -> Annotation:
 def _mixed(spec: Spec, rng: random.Random) -> Annotation:
     steps = [(f, s) for f, s in spec.steps() if f.plan]
     told = set(rng.sample(range(len(steps)), (len(steps) + 1) // 2))
-    details = (_detail(f, s) if i in told else "one more step" for i, (f, s) in enumerate(steps))
+    details = (_detail(f, s) if i in told else _words(_PASSED_OVER, rng) for i, (f, s) in enumerate(steps))
     return Annotation(_concepts(spec, lambda f: rng.choice(f.concept)), _plan(details))
 
 
