@@ -78,7 +78,8 @@ class Triple(Record):
 class Ask(Record):
     """One unit of sampling: a row (`of`), what is known of it, and which of its samples this is.
 
-    `answer` and `tests` are what an attempt is judged by; they never reach a model or a program.
+    `answer` and `tests` are what an attempt is judged by; they never reach a model or a program. `rationale` is the
+    annotator's own, by whose length candidates are bounded.
     """
 
     of: str
@@ -89,6 +90,7 @@ class Ask(Record):
     problem: str
     answer: str | None = None
     tests: list[UnitTest] = field(default_factory=list)
+    rationale: str = ""
 
 
 @dataclass(frozen=True)

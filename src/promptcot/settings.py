@@ -186,6 +186,8 @@ class EM(Estimator):
     p_training: Training | None = None
     max_repetition: Share = 0.5
     max_copy: Share = 0.6
+    min_length: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    max_length: Annotated[float, Field(ge=1.0)] = 1000.0
     max_rejected: Share = _free(0.5)
     ablation: list[str] = _free([])
 

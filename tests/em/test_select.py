@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcot.em.rejects import copied, reject_reason, repetition
+from promptcot.em.rejects import Bounds, copied, reject_reason, repetition
 from promptcot.em.rewards import joint
 from promptcot.em.select import best, choose, is_open, resample, weights
 
@@ -137,9 +137,18 @@ def test_copied_is_the_share_of_the_problems_word_5_grams() -> None:
         (range(20), "fine plan", "stop", None),
         (range(20), "fine plan", "length", "no_terminator"),
         (range(20), "  ", "stop", "empty"),
+        (range(9), "short plan", "stop", "too_short"),
+        (range(10), "short plan", "stop", None),
+        (range(40), "long plan", "stop", None),
+        (range(41), "long plan", "stop", "too_long"),
         ([5] * 20, "again and again", "stop", "repetition"),
         (range(20), "we ask: a b c d e f", "stop", "copies_problem"),
     ],
 )
 def test_reasons(ids: list[int], rationale: str, finish: str, reason: str | None) -> None:
-    assert reject_reason(list(ids), rationale, "a b c d e f", finish, 0.5, 0.6) == reason
+    bounds = Bounds(repetition=0.5, copy=0.6, shortest=0.5, longest=2.0)
+    assert reject_reason(list(ids), rationale, "a b c d e f", finish, bounds, 20) == reason
+
+
+def test_without_bounds_only_what_is_unusable_is_rejected() -> None:
+    assert reject_reason([5] * 20, "a b c d e f", "a b c d e f", "stop", Bounds(), 1) is None

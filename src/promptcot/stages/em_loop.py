@@ -65,8 +65,9 @@ class Loop:
         """Rationales of q[t] for every row. `kind` names the random streams: arms draw the same ones."""
         settings = self.settings
         asked = [ask(kind, row, i) for row in rows for i in samples]
-        params = {"sampling": settings.sampling.key(), "templates": self.style, "max_copy": settings.max_copy,
-                  "max_repetition": settings.max_repetition, "asked": digest([a.id for a in asked])}  # fmt: skip
+        limits = settings.model_dump(include={"max_repetition", "max_copy", "min_length", "max_length"})
+        params = {"sampling": settings.sampling.key(), "templates": self.style, "limits": None if keep_all else limits,
+                  "asked": digest([a.id for a in asked])}  # fmt: skip
         fn = partial(
             em_steps.sample, q=self.spec("q", t), settings=settings, style=self.style, keep_all=keep_all
         )
@@ -256,7 +257,9 @@ def one_per_seed(triples: Iterable[Triple], split: str, limit: int) -> list[Trip
 def ask(kind: str, row: Triple, sample: int) -> Ask:
     """One unit of sampling. Its id, and so its random stream, does not depend on the arm."""
     ident = row_id(NAME, 2, [row.id], kind, sample)
-    return Ask(ident, row.id, sample, row.domain, row.level, row.concepts, row.problem)
+    return Ask(
+        ident, row.id, sample, row.domain, row.level, row.concepts, row.problem, rationale=row.rationale
+    )
 
 
 def by_item(steps: Sequence[Step[Candidate]]) -> dict[str, list[Candidate]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from promptcot.domains import get
 from promptcot.domains.sequences import Item, p_parts, q_parts, split_completion
-from promptcot.em.rejects import reject_reason
+from promptcot.em.rejects import Bounds, reject_reason
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Part, Prompt, SpanScore
 from promptcot.records import Ask, Candidate, Posed, Problem, Reject
@@ -30,6 +30,7 @@ def sample(
     Unless `keep_all` (held-out items are measured as they come), rationales not worth scoring are rejected.
     """
     engine = worker.engine(q)
+    limits = Bounds(settings.max_repetition, settings.max_copy, settings.min_length, settings.max_length)
     out: dict[str, Candidate | Reject] = {}
     for greedy in (True, False):
         mine = [r for r in rows if (r.sample == GREEDY) == greedy]
@@ -43,7 +44,7 @@ def sample(
             mine, engine.sample(prompts, settings.sampling.params(stop, greedy=greedy)), strict=True
         ):
             reason = None if keep_all else reject_reason(
-                drawn.ids, drawn.text, row.problem, drawn.finish, settings.max_repetition, settings.max_copy
+                drawn.ids, drawn.text, row.problem, drawn.finish, limits, len(engine.encode(row.rationale))
             )  # fmt: skip
             out[row.id] = Reject(row.id, reason, drawn.text[:200]) if reason else Candidate(
                 id=row.id, item_id=row.of, sample=row.sample, rationale=drawn.text, z_ids=list(drawn.ids),
