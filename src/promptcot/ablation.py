@@ -39,7 +39,7 @@ def run(recipe: Recipe, directory: Path, seeds: Sequence[int], jobs: int, quiet:
         UserError: an unknown arm, or whatever a run raises.
     """
     assert recipe.em is not None
-    for arm in arms(recipe.em.ablation):
+    for arm in arms(recipe.em):
         settings_of(arm, recipe.em)  # a typo must not surface after an hour
     if jobs == 1:
         for seed in seeds:
@@ -71,7 +71,7 @@ def report(recipe: Recipe, directory: Path, seeds: Sequence[int]) -> Path:
     ]  # fmt: skip
     data = {
         "promptcot": __version__, "recipe_name": recipe.name, "run": directory.name, "simulated": recipe.seeds.source == "pocket",
-        "ablation": summary(runs, arms(recipe.em.ablation), recipe.em.iterations, recipe.run.seed),
+        "ablation": summary(runs, arms(recipe.em), recipe.run.seed),
         "wall_s": round(sum(sum(w.values()) for w in wall), 1),
         "provenance": {"seeds": list(seeds), "python": provenance()["python"], "packages": package_versions(),
                        "code_version": provenance()["code"]},

@@ -82,7 +82,8 @@ class Seeds(Section):
     """Where the seed problems come from.
 
     source: pocket | jsonl | parquet | hub | gsm8k | triples. count: train seeds at most (0 = all);
-    heldout: problems kept for measurement, never trained on. fields: record field -> column in the input.
+    heldout: problems kept for measurement, never trained on. levels, heldout_levels: weights of the pocket world's
+    levels (empty: all alike). fields: record field -> column in the input.
     max_rejected: the share of unusable rows above which the stage fails.
     """
 
@@ -94,6 +95,7 @@ class Seeds(Section):
     domain: Literal["math", "code"] = "math"
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
+    heldout_levels: dict[str, Positive] = Field(default_factory=dict)
     fields: dict[str, str] = Field(default_factory=dict)
     max_rejected: Share = _free(0.05)
 

@@ -166,9 +166,14 @@ def test_the_bound_mixes_both_proposals_and_the_elbo_does_not() -> None:
 
 
 def test_arms_are_spelled_out_and_typos_are_named() -> None:
-    assert arms(["figure", "with_estep", "iw-resample-selected"])[-1] == "iw-resample-selected"
-    assert len(arms(["figure", "with_estep"])) == 4
+    asked = em(ablation=["figure@2", "with_estep", "grid@1", "joint-best-greedy"])
+    found = arms(asked)
+    assert list(found)[:4] == ["with_estep", "no_estep", "init_rationale", "init_plain"]
+    assert (found["with_estep"], found["no_estep"], found["iw-best-selected"]) == (3, 2, 1)
     assert len(GRID) == 12
+    assert len(found) == 16
+    with pytest.raises(UserError, match="grid@one"):
+        arms(em(ablation=["grid@one"]))
     arm = settings_of("iw-resample-selected", em())
     assert (arm.select, arm.draw, arm.mstep_rationale, arm.estep) == ("iw", "resample", "selected", True)
     assert not settings_of("no_estep", em()).estep

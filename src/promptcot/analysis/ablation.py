@@ -11,31 +11,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from promptcot.analysis.em_curves import SHOWN
+from promptcot.analysis.em_curves import COMPARED, SHOWN
 from promptcot.analysis.statistics import bootstrap_ci, paired_difference
 from promptcot.records import HeldOut
 from promptcot.store import Step
 
-COMPARED = ("nll_x_given_z", "nll_sampled", "joint", "elbo", "bound")
 Tables = dict[int, list[HeldOut]]  # by seed, one iteration of one arm
 
 
-def summary(runs: Mapping[int, Path], arms: Sequence[str], iterations: int, seed: int) -> dict[str, Any]:
-    """`arms`: per arm its curve over iterations; `contrasts`: each arm against the first one, at the end.
+def summary(runs: Mapping[int, Path], arms: Mapping[str, int], seed: int) -> dict[str, Any]:
+    """`arms`: per arm its curve over iterations; `contrasts`: each arm against the first one, after as many iterations.
 
     Args:
         runs: By seed, the folder of its EM tables.
+        arms: By arm, its iterations.
     """
-    curves = []
-    last: dict[str, Tables] = {}
-    for arm in arms:
-        tables = {t: read(runs, arm, t) for t in range(iterations + 1)}
-        last[arm] = tables[iterations]
-        points = [{"iteration": t, **point(tables[t], tables[0], seed)} for t in tables]
-        curves.append({"arm": arm, "iterations": points})
-    contrasts = [
-        {"arm": arm, "against": arms[0], **_changes(last[arms[0]], last[arm], seed)} for arm in arms[1:]
-    ]
+    tables = {arm: [read(runs, arm, t) for t in range(n + 1)] for arm, n in arms.items()}
+    curves = [
+        {"arm": arm, "iterations": [{"iteration": t, **point(now, some[0], seed)} for t, now in enumerate(some)]}
+        for arm, some in tables.items()
+    ]  # fmt: skip
+    first, reference = next(iter(tables.items()))
+    contrasts = []
+    for arm, some in list(tables.items())[1:]:
+        t = min(len(some), len(reference)) - 1
+        changes = _changes(reference[t], some[t], seed)
+        contrasts.append({"arm": arm, "against": first, "iteration": t, **changes})
     return {"seeds": sorted(runs), "arms": curves, "contrasts": contrasts}
 
 

@@ -223,12 +223,12 @@ def _ablation(study: Row) -> dict[str, str]:
         arm: arms[arm] for arm in ("with_estep", "no_estep", "init_rationale", "init_plain") if arm in arms
     }
     curves = curves or dict(list(arms.items())[:4])
-    xs = _column(next(iter(arms.values())), "iteration")
+    xs = max((_column(rows, "iteration") for rows in curves.values()), key=len)
     drawn = {}
     for name, key, words in (
         ("nll", "nll_x_given_z", "NLL(x | z, c), nats"), ("bound", "bound", "log p(x | c) at least, nats")
     ):  # fmt: skip
-        bands = {words_of: [_band(row, key) for row in rows] for words_of, rows in curves.items()}
+        bands = {arm: [_band(row, key) for row in rows] for arm, rows in curves.items()}
         changes = [
             figures.estimate(r[-1].get(f"{key}_change"), r[-1].get(f"{key}_change_ci95"))
             for r in arms.values()

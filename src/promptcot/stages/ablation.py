@@ -5,14 +5,14 @@ Arms of the figure (arXiv 2509.19894, the figure of NLL over training; our readi
   no_estep        q stays at the cold start; its greedy rationales keep training p
   init_rationale  no EM: p goes on with the annotators' rationales, as many steps and at the same rate
   init_plain      no rationale at all: p(x|c) from the base model by the same cold start, then as many steps again
-Other arms are named `select-draw-mstep`, e.g. iw-resample-selected. "figure" and "grid" stand for lists of arms.
-Every arm runs all iterations: no gate and no stop rule, because a curve that ends early cannot be compared.
+Other arms are named `select-draw-mstep`, e.g. iw-resample-selected. "figure" and "grid" stand for lists of arms, and
+`NAME@N` runs N iterations instead of em.iterations ("grid@1"). No gate and no stop rule ends an arm: a curve that ends early
+cannot be compared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import product
@@ -34,9 +34,22 @@ GRID = tuple(
 PRESETS = {"figure": FIGURE, "grid": GRID}
 
 
-def arms(names: Sequence[str]) -> list[str]:
-    """The arms of a recipe's `em.ablation`, presets spelled out, each once."""
-    return list(dict.fromkeys(arm for name in names for arm in PRESETS.get(name, (name,))))
+def arms(em: EM) -> dict[str, int]:
+    """The arms of `em.ablation` with their iterations, presets spelled out; of an arm named twice the longer counts.
+
+    Raises:
+        UserError: what follows an "@" is no number.
+    """
+    found: dict[str, int] = {}
+    for entry in em.ablation or ["figure"]:
+        name, at, count = entry.partition("@")
+        if at and not (count.isdecimal() and int(count)):
+            raise UserError(
+                f"em.ablation: {entry!r}", expected="NAME@N with a number of iterations, as grid@1"
+            )
+        for arm in PRESETS.get(name, (name,)):
+            found[arm] = max(found.get(arm, 0), int(count) if at else em.iterations)
+    return found
 
 
 def settings_of(arm: str, em: EM) -> EM:
@@ -64,9 +77,9 @@ def run(ctx: Context) -> None:
     """All arms, all iterations; each step resumable, shared ones done once."""
     em = ctx.recipe.em
     assert em is not None
-    for arm in arms(em.ablation or ["figure"]):
+    for arm, iterations in arms(em).items():
         ctx.reporter.line(f"  arm {arm}")
-        settings = settings_of(arm, em)
+        settings = settings_of(arm, em).model_copy(update={"iterations": iterations})
         if arm == "init_plain":
             _plain(ctx, settings)
             continue

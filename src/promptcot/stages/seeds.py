@@ -80,8 +80,8 @@ def _pocket(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
 
     seeds = []
     domains = {"math": 1.0 - s.code_share, "code": s.code_share}
-    for split, count in (("train", s.count), ("heldout", s.heldout)):
-        for item in items(count, run_seed, split, s.levels if split == "train" else None, domains):
+    for split, count, levels in (("train", s.count, s.levels), ("heldout", s.heldout, s.heldout_levels)):
+        for item in items(count, run_seed, split, levels or None, domains):
             seeds.append(
                 Seed(
                     id=digest(["pocket", item.text]), domain=item.domain, level=item.level, problem=item.text,
