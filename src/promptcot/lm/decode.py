@@ -90,9 +90,10 @@ def draw(
     warps = _warps(params)
     batch = _Batch(model)
     while waiting or batch.rows:
-        able = batch.able_to_join(waiting)
-        count = joining((row.size for row in able), [row.size for row in batch.rows], batch_tokens)
-        batch.join([waiting.popleft() for _ in range(count)])
+        if waiting:
+            able = batch.able_to_join(waiting)
+            count = joining((row.size for row in able), [row.size for row in batch.rows], batch_tokens)
+            batch.join([waiting.popleft() for _ in range(count)])
         uniforms = [row.stream.random() for row in batch.rows]
         uniforms_B = torch.tensor(uniforms, dtype=torch.float64, device=model.device)
         tokens_B, logps_B = pick(batch.logits_BV, uniforms_B, warps)
@@ -186,7 +187,7 @@ class _Batch:
         if len(order) < len(self.rows):
             keep = torch.tensor(order, dtype=torch.long, device=self.model.device)
             self.rows, tokens_B = [self.rows[i] for i in order], tokens_B[keep]
-            self.cache.select(keep)
+            self.cache.select(order)
         if self.rows:
             self.logits_BV = self.cache.step(tokens_B, [row.length - 1 for row in self.rows])
 

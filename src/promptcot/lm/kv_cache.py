@@ -66,11 +66,10 @@ class SlabLayer(DynamicLayer):  # type: ignore[misc]  # Transformers is untyped
         keys, values = (slab[:width, :, : self.columns] for slab in self.slabs)
         return keys, values
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Row i becomes row `indices[i]`; only rows that change place are copied."""
-        moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero().squeeze(1)
+    def move(self, places_M: torch.Tensor, rows_M: torch.Tensor) -> None:
+        """Row `places_M[i]` becomes a copy of row `rows_M[i]`."""
         for slab in self.slabs:
-            slab[moved] = slab[indices[moved]]
+            slab[places_M] = slab[rows_M]
 
 
 class RaggedCache:
@@ -91,9 +90,15 @@ class RaggedCache:
             ours.reserve(rows, theirs.keys.shape[2])
             ours.join(theirs, rows_N, start)
 
-    def select(self, keep: torch.Tensor) -> None:
-        """Row i becomes row `keep[i]`."""
-        self.cache.batch_select_indices(keep)
+    def select(self, order: Sequence[int]) -> None:
+        """Row i becomes row `order[i]`; only rows that change place are copied."""
+        # Found on the host: asking the device, layer by layer, would wait for it as often.
+        moved = [(i, row) for i, row in enumerate(order) if i != row]
+        if not moved:
+            return
+        places_M, rows_M = torch.tensor(moved, device=self.model.device).unbind(1)
+        for layer in self.cache.layers:
+            layer.move(places_M, rows_M)
 
     def step(self, tokens_B: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Feeds row i its token number `lengths[i]`; logits [B, V] of the next one."""
@@ -135,9 +140,9 @@ class LockstepCache:
         prefilled.batch_select_indices(rows_N)
         self.cache = prefilled
 
-    def select(self, keep: torch.Tensor) -> None:
-        """Row i becomes row `keep[i]`."""
-        self.cache.batch_select_indices(keep)
+    def select(self, order: Sequence[int]) -> None:
+        """Row i becomes row `order[i]`."""
+        self.cache.batch_select_indices(torch.tensor(order, dtype=torch.long, device=self.model.device))
 
     def step(self, tokens_B: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Feeds one token per row; logits [B, V] of the next one."""

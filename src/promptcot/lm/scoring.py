@@ -17,6 +17,9 @@ from promptcot.lm.layout import Layout
 
 LENGTH_STEP = 16  # sequences are padded to a multiple of this, and only with equals
 LOGITS_AT_ONCE = 2**28  # one GiB of float32: bounds B * T * V of a forward pass
+COPIED_AT_ONCE = (
+    2**26
+)  # the same for the float32 copies on a GPU, where single rows would be many small kernels
 
 
 def score_batch(model: Any, layouts: Sequence[Layout]) -> list[dict[str, SpanScore]]:
@@ -33,16 +36,18 @@ def score_batch(model: Any, layouts: Sequence[Layout]) -> list[dict[str, SpanSco
     kept_K = torch.arange(start, max(last - 1, start + LEAST_ROWS), device=model.device)
     logits_BKV = model(input_ids=ids_BT, use_cache=False, logits_to_keep=kept_K).logits
     wanted = slice(first - 1 - start, last - 1 - start)
-    # Row by row, so that the float32 copy stays small next to the logits.
-    logps = [token_logps(logits[wanted], ids[first:last]) for logits, ids in zip(logits_BKV, ids_BT)]
-    logps_BK = torch.stack(logps).double().cpu()
+    # A few rows at a time, so that the float32 copy stays small next to the logits.
+    rows = 1 if model.device.type == "cpu" else max(1, COPIED_AT_ONCE // logits_BKV[0].numel())
+    parts = zip(logits_BKV.split(rows), ids_BT.split(rows))
+    logps = [token_logps(logits[:, wanted], ids[:, first:last]) for logits, ids in parts]
+    logps_BK = torch.cat(logps).double().cpu()
     return [_sums(layout, logp_K, first) for layout, logp_K in zip(layouts, logps_BK)]
 
 
-def token_logps(logits_KV: torch.Tensor, ids_K: torch.Tensor) -> torch.Tensor:
-    """float32 [K]: log-prob of each id under its row of logits."""
-    logits_KV = logits_KV.float()
-    return logits_KV.gather(-1, ids_K[:, None]).squeeze(-1) - logits_KV.logsumexp(-1)
+def token_logps(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """float32, shaped as `ids` [...]: log-prob of each id under its row of logits [..., V]."""
+    logits = logits.float()
+    return logits.gather(-1, ids[..., None]).squeeze(-1) - logits.logsumexp(-1)
 
 
 def _sums(layout: Layout, logp_K: torch.Tensor, first: int) -> dict[str, SpanScore]:
