@@ -29,7 +29,7 @@ ARMS = ("with_estep", "no_estep", "init_rationale", "init_plain")
 COLD_SHARE, COLD_EPOCHS = 0.06, 2  # of the whole time, for each of three cold starts
 EM_SHARE = 0.03  # for one training of the EM
 MAX_REPETITION, MAX_COPY = 0.5, 0.6  # of `promptcot.em.rejects`
-SAFETY = 0.7  # of the time left for the EM is planned for
+SAFETY = 0.75  # of the time left for the EM is planned for
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Study:
         """EM: every iteration moves q, then p."""
         q, half = q0, self.size.draws // 2
         for t in range(1, self.size.iterations + 1):
-            if not self.time_for(f"with_estep {t}", 1.0):
+            if not self.time_for(f"with_estep {t}", self.step_s + 2 * self.measured_s):
                 return
             q = self.tune(f"q{t}", q, self.chosen(q, p, t))
             z_N = self.rationales(q)
@@ -99,7 +99,7 @@ class Study:
         for arm in ("no_estep", "init_rationale"):
             p, z_N = p0, self.rationales(q0) if arm == "no_estep" else list(map(self.lab.encode, given))
             for t in range(1, self.size.iterations + 1):
-                if not self.time_for(f"{arm} {t}", 0.5):
+                if not self.time_for(f"{arm} {t}", self.tune_s + self.measured_s):
                     break
                 p = self.tune(f"p{t} {arm}", p, self.p_rows(self.items, z_N))
                 point = self.lab.measure(p, self.heldout, self.greedy, self.cold_draws, None)
@@ -107,12 +107,12 @@ class Study:
 
     def plain(self, base: Any, rows: Sequence[Sequence[Part]]) -> None:
         """p(x|c), trained and measured without a rationale."""
-        if not self.time_for("init_plain", 1.0):
+        if not self.time_for("init_plain", self.clock.budget(COLD_SHARE) / 2):
             return
         p = self.cold("p0 init_plain", base, rows)
         self.points["init_plain"].append(self.lab.measure_plain(p, self.heldout))
         for t in range(1, self.size.iterations + 1):
-            if not self.time_for(f"init_plain {t}", 0.5):
+            if not self.time_for(f"init_plain {t}", self.tune_s + self.measured_s):
                 return
             p = self.tune(f"p{t} init_plain", p, self.p_rows(self.items, [()] * len(self.items)))
             self.points["init_plain"].append(self.lab.measure_plain(p, self.heldout))
@@ -196,20 +196,24 @@ class Study:
         lab, t = self.lab, self.size.iterations
         z = lab.sampling.tokens / (len(self.heldout) * (self.size.draws + 1))
         row = lab.scoring.tokens / (len(self.heldout) * (2 * self.size.draws + 1))
-        em_rate = self.training.rate * min(1.0, self.size.em_rows / 24)  # small batches are slower
-        draws = (t * (self.size.draws + 1) + 1) * z / lab.sampling.rate
-        item_s = draws + t * (self.size.draws / lab.scoring.rate + 5 / em_rate) * row
+        em_rate = self.training.rate * min(
+            1.0, 2 * self.size.em_rows / self.size.cold_rows
+        )  # small batches: slower
+        greedy_s, tune_s = z / lab.sampling.rate, row / em_rate
+        step_s = (self.size.draws + 1) * greedy_s + self.size.draws * row / lab.scoring.rate + 2 * tune_s
+        item_s = t * (step_s + 3 * tune_s) + greedy_s
         fixed_s = (2.5 * t + 1) * self.measured_s + self.clock.budget(COLD_SHARE)
         spare_s = SAFETY * self.clock.left() - fixed_s
         count = max(min(wanted, 16), min(wanted, int(spare_s / item_s)))
         if count < wanted:
             self.clock.cut(f"EM: {count} of {wanted} items")
+        self.step_s, self.tune_s = count * step_s, count * tune_s
         print(f"  EM on {count} items, {1000 * item_s:.1f} ms each, {fixed_s:.0f} s beside them", flush=True)
         return [rows[i * len(rows) // count] for i in range(count)]  # across the sources
 
-    def time_for(self, what: str, measurements: float) -> bool:
-        """Whether there is time left; else it is a cut."""
-        if self.clock.left() > (1 + measurements) * self.measured_s + 0.01 * self.clock.total_s:
+    def time_for(self, what: str, seconds: float) -> bool:
+        """Whether there are so many seconds left; else it is a cut."""
+        if self.clock.left() > seconds + 0.01 * self.clock.total_s:
             return True
         self.clock.cut(f"{what}: not run")
         return False

@@ -73,15 +73,26 @@ class Lab:
         self.tokenizer, self.size, self.dtype, self.seed = tokenizer, size, dtype, seed
         self.sampling, self.scoring = Meter("sampling"), Meter("scoring")
         self.last: tuple[Any, TransformersEngine] | None = None
+        self.known: dict[
+            str, tuple[int, ...]
+        ] = {}  # ids by text: the same few texts are asked for again and again
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Ids of a text; its markers become single tokens."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        if text not in self.known:
+            self.known[text] = tuple(
+                self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+            )
+        return self.known[text]
 
     def engine(self, model: Any) -> TransformersEngine:
         """An engine on a copy of `model` in the lab's dtype; the last one is kept."""
         if self.last is None or self.last[0] is not model:
-            copied = copy.deepcopy(model).to(self.dtype).eval()
+            copied = copy.deepcopy(model).eval()
+            for (
+                weight
+            ) in copied.parameters():  # only weights: the rotary frequencies stay float32, as in training
+                weight.data = weight.data.to(self.dtype)
             self.last = (
                 model,
                 TransformersEngine.from_model(copied, self.tokenizer, batch_tokens=self.size.engine_tokens),

@@ -50,10 +50,10 @@ FULL = Size(
     tokenizer_documents=16_384, pocket_seeds=4000, gsm8k_seeds=7500, heldout=150, em_items=3000,
 )  # fmt: skip
 TINY = Size(
-    vocabulary=512, hidden=64, intermediate=128, layers=2, heads=4, kv_heads=2, head_dim=16,
-    pretrain_tokens=60_000, batch_tokens=2048, chunk_documents=128, pool_chunks=2, tokenizer_documents=256,
-    pocket_seeds=120, gsm8k_seeds=40, heldout=6, cold_rows=8, em_rows=8, em_items=10, draws=4,
-    sample_tokens=48, engine_tokens=16_384, gemm=512, pretrain_lr=4e-3, cold_lr=3e-3, em_lr=3e-4,
+    vocabulary=512, hidden=128, intermediate=256, layers=2, heads=4, kv_heads=2, head_dim=32,
+    pretrain_tokens=40_000, batch_tokens=2048, chunk_documents=128, pool_chunks=2, tokenizer_documents=256,
+    pocket_seeds=120, gsm8k_seeds=40, heldout=6, row_tokens=128, cold_rows=8, em_rows=8, em_items=10, draws=4,
+    sample_tokens=48, engine_tokens=16_384, gemm=512, pretrain_lr=4e-3, cold_lr=1e-2, em_lr=1e-3,
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Options:
 
     size: Size
     minutes: float
+    started: float  # of `time.monotonic`
     gsm8k: str
     device: str
     seed: int
@@ -41,7 +42,7 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Runs everything and returns the report as JSON-able values."""
-    clock = Clock(60 * options.minutes)
+    clock = Clock(60 * options.minutes, options.started)
     workers = Workers(options.workers)  # before anything touches the device
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,7 @@ from promptcot.lm.base import Part
 from promptcot.pocket.pretrain import learning_rate
 
 WARM_STEPS, PROBE_STEPS, READ_EVERY = 3, 8, 10
-WIDTH_STEP = 16  # padded lengths are multiples of it: few shapes, aligned rows
+WIDTH_STEP = 8  # padded lengths are multiples of it: few shapes, little padding
 OVERRUN = 1.2  # of its budget, and a training is stopped where it stands
 NO_MASK = {"full_attention": None}  # Qwen3's own form of "causal": spares a look for packed rows, which waits
 
