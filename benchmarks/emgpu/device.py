@@ -91,7 +91,7 @@ def causal(lengths: Iterable[int]) -> int:
 def memory_gib(device: torch.device) -> float:
     """Most memory held so far: of the device's allocator, on a CPU of this process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return held / (2**30 if sys.platform == "darwin" else 2**20)
 

@@ -78,8 +78,8 @@ def batch_of(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Batch:
     """Rows of (ids, labels), padded on the right."""
     lengths = [len(ids) for ids, _ in rows]
     width = -(-max(lengths) // WIDTH_STEP) * WIDTH_STEP
-    ids_BT = np.zeros((len(rows), width), dtype=np.int64)
-    labels_BT = np.full((len(rows), width), -100, dtype=np.int64)
+    ids_BT: NDArray[np.int64] = np.zeros((len(rows), width), dtype=np.int64)
+    labels_BT: NDArray[np.int64] = np.full((len(rows), width), -100, dtype=np.int64)
     for i, (ids, labels) in enumerate(rows):
         ids_BT[i, : len(ids)], labels_BT[i, : len(ids)] = ids, labels
     return Batch(ids_BT, labels_BT, lengths)
