@@ -17,9 +17,7 @@ from promptcot.lm.layout import Layout
 
 LENGTH_STEP = 16  # sequences are padded to a multiple of this, and only with equals
 LOGITS_AT_ONCE = 2**28  # one GiB of float32: bounds B * T * V of a forward pass
-COPIED_AT_ONCE = (
-    2**26
-)  # the same for the float32 copies on a GPU, where single rows would be many small kernels
+COPIED_AT_ONCE = 2**26  # the same for float32 copies on a GPU, where single rows are many small kernels
 
 
 def score_batch(model: Any, layouts: Sequence[Layout]) -> list[dict[str, SpanScore]]:
