@@ -31,7 +31,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What the script printed, and its report; with so many minutes that a busy machine cuts nothing."""
     folder = tmp_path_factory.mktemp("em_gpu")
     (folder / "gsm8k.jsonl").write_text(gsm8k_rows(30))
-    command = [
+    command: list[str | Path] = [
         sys.executable, SCRIPT, "--tiny", "--minutes", "60", "--gsm8k", folder / "gsm8k.jsonl",
         "--out", folder / "report.json",
     ]  # fmt: skip
