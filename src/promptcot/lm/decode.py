@@ -172,12 +172,15 @@ class _Batch:
         return takewhile(lambda row: not self.rows and row.length == waiting[0].length, waiting)
 
     def join(self, rows: Sequence[Draw]) -> None:
-        """Prefills `rows`, those of one padded length together, and adds them behind the others."""
-        step = self.cache.prefill_step
-        for _, group in groupby(rows, key=lambda row: round_up(row.length, step)):
+        """Prefills `rows`, those of one padded length together, and adds them behind the others.
+
+        The longest come first, and all are announced to the cache, so that it grows once.
+        """
+        step, room = self.cache.prefill_step, len(self.rows) + len(rows)
+        for _, group in groupby(reversed(rows), key=lambda row: round_up(row.length, step)):
             new = list(group)
             prefilled, logits_NV, rows_N = _prefill(self.model, [row.job.prompt for row in new], step)
-            self.cache.join(prefilled, rows_N, len(self.rows))
+            self.cache.join(prefilled, rows_N, len(self.rows), room)
             self.logits_BV = torch.cat([self.logits_BV, logits_NV]) if self.rows else logits_NV
             self.rows += new
 

@@ -81,11 +81,11 @@ class RaggedCache:
         self.model = model
         self.cache: Any = None
 
-    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int) -> None:
-        """Adds the rows `rows_N` of a prefilled cache, from row `start` on."""
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: int) -> None:
+        """Adds the rows `rows_N` of a prefilled cache, from row `start` on; `room` rows are soon to be held."""
         if self.cache is None:
             self.cache = Cache(layers=[SlabLayer(layer) for layer in prefilled.layers])
-        rows = max(LEAST_ROWS, start + len(rows_N))
+        rows = max(LEAST_ROWS, room)
         for ours, theirs in zip(self.cache.layers, prefilled.layers):
             ours.reserve(rows, theirs.keys.shape[2])
             ours.join(theirs, rows_N, start)
@@ -135,7 +135,7 @@ class LockstepCache:
         self.model = model
         self.cache: Any = None
 
-    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int) -> None:
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: int) -> None:
         """Takes over a prefilled cache; earlier rows must all have left (start is 0)."""
         prefilled.batch_select_indices(rows_N)
         self.cache = prefilled
@@ -151,11 +151,12 @@ class LockstepCache:
         return logits
 
 
+def keeps_all(model: Any) -> bool:
+    """Whether every layer of the model keeps the keys and values of all tokens (full attention)."""
+    layers = DynamicCache(config=model.config).layers
+    return bool(layers) and all(type(x) is DynamicLayer for x in layers)
+
+
 def cache_for(model: Any) -> RaggedCache | LockstepCache:
     """The cache that suits the model's kinds of layers."""
-    layers = DynamicCache(config=model.config).layers
-    return (
-        RaggedCache(model)
-        if layers and all(type(x) is DynamicLayer for x in layers)
-        else LockstepCache(model)
-    )
+    return RaggedCache(model) if keeps_all(model) else LockstepCache(model)

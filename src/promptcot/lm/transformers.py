@@ -21,11 +21,10 @@ from promptcot.lm.base import (
     SamplingParams,
     SpanScore,
 )
-from promptcot.lm.batching import scoring_batches
 from promptcot.lm.checks import check_params, check_prompt
 from promptcot.lm.decode import Draw, Job, draw
 from promptcot.lm.layout import lay_out
-from promptcot.lm.scoring import LENGTH_STEP, LOGITS_AT_ONCE, score_batch
+from promptcot.lm.scoring import LOGITS_AT_ONCE, score_all
 from promptcot.lm.stopping import Stops, make_stops
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -138,11 +137,8 @@ class TransformersEngine:
         """
         layouts = [lay_out(parts, self.max_context) for parts in sequences]
         self._usage["scored_tokens"] += sum(len(x.ids) for x in layouts)
-        scores: dict[int, dict[str, SpanScore]] = {}
         with self._evaluating():
-            for rows in scoring_batches([x.last for x in layouts], self._scoring_tokens(), LENGTH_STEP):
-                scores.update(zip(rows, score_batch(self.model, [layouts[i] for i in rows])))
-        return [scores[i] for i in range(len(layouts))]
+            return score_all(self.model, layouts, self._scoring_tokens())
 
     def usage(self) -> dict[str, int]:
         """Tokens since start: of prompts as given, drawn (terminators included), and in scored sequences."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from promptcot.domains import get
@@ -31,20 +32,19 @@ def sample(
     """
     engine = worker.engine(q)
     limits = Bounds(settings.max_repetition, settings.max_copy, settings.min_length, settings.max_length)
+    encode = cache(engine.encode)  # the candidates of an item share its texts
     out: dict[str, Candidate | Reject] = {}
     for greedy in (True, False):
         mine = [r for r in rows if (r.sample == GREEDY) == greedy]
         if not mine:
             continue
         stop = get(mine[0].domain, style).layout.q_end
-        prompts = [
-            Prompt(row_seed(worker.seed, r.id), ids=engine.encode(_item(r, style).cx_text)) for r in mine
-        ]
+        prompts = [Prompt(row_seed(worker.seed, r.id), ids=encode(_item(r, style).cx_text)) for r in mine]
         for row, drawn in zip(
             mine, engine.sample(prompts, settings.sampling.params(stop, greedy=greedy)), strict=True
         ):
             reason = None if keep_all else reject_reason(
-                drawn.ids, drawn.text, row.problem, drawn.finish, limits, len(engine.encode(row.rationale))
+                drawn.ids, drawn.text, row.problem, drawn.finish, limits, len(encode(row.rationale))
             )  # fmt: skip
             out[row.id] = Reject(row.id, reason, drawn.text[:200]) if reason else Candidate(
                 id=row.id, item_id=row.of, sample=row.sample, rationale=drawn.text, z_ids=list(drawn.ids),
@@ -89,11 +89,10 @@ def _scores(
 ) -> Iterable[dict[str, SpanScore]]:
     """One score per row; equal sequences (a collapsing q repeats itself) are scored once."""
     engine = worker.engine(model)
+    encode = cache(engine.encode)  # the candidates of an item share its texts
     keys = [(row.item.id, tuple(row.candidate.z_ids), row.candidate.finish) for row in rows]
     distinct = dict(zip(keys, rows, strict=True))
-    found = dict(
-        zip(distinct, engine.score([parts(row, engine.encode) for row in distinct.values()]), strict=True)
-    )
+    found = dict(zip(distinct, engine.score([parts(row, encode) for row in distinct.values()]), strict=True))
     return [found[key] for key in keys]
 
 
