@@ -304,12 +304,9 @@ def print_distributions(setup: Setup, seen: dict[str, list[Timed]]) -> bool:
         for side, rounds in seen.items():
             mine = means(setup, rounds, measure)
             off = [a - b for a, b in zip(mine, ours)]
-            error = statistics.stdev(off) / len(off) ** 0.5
-            sigmas = statistics.mean(off) / error if error else 0.0
-            fine &= abs(sigmas) < 4
-            cells.append(
-                f"{statistics.mean(mine):.2f}" + (f" ({sigmas:+.1f} s.e.)" if side != "ours" else "")
-            )
+            z = z_score(off)
+            fine &= abs(z) < 4
+            cells.append(f"{statistics.mean(mine):.2f}" + (f" (z {z:+.1f})" if side != "ours" else ""))
         print(f"{name:<22}" + "".join(f"{cell:>26}" for cell in cells))
     return fine
 
