@@ -1,225 +1,204 @@
 r"""Is a final answer equal to the reference? Exact, fast, and never by accident.
 
-The pipeline: cut the thinking, read the last box, normalise the LaTeX, compare as strings, then as exact
-rationals. Nothing is compared in floating point, so 12345 is not 12346. Where this module cannot tell, it
-says "different": it errs towards false negatives, because a false positive becomes a wrong label.
-Not covered: algebra (\sqrt{12} against 2\sqrt{3}), sets, tuples with unequal spelling, decimal commas.
+The pipeline: cut the thinking, read the last box, normalise the LaTeX, compare as strings, parse, take apart
+(`structure`), compare values exactly (`exact`); what that cannot decide goes to SymPy in a worker process with
+limits on time and memory (`workers`). Nothing is accepted because its digits agree, so 12345 is not 12346.
+Where nothing can tell, the verdict is `unscored` with the reason, never a 0 or a 1.
+
+Modes: `symbolic` (default); `strict`, equal after `normalize`, the paper's "exactly matches"; `math-verify`, the
+package's verdict; `release`, the authors' code (`release.py`), for comparison with their numbers.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
+from typing import Literal
 
 from promptcot.records import Verdict
+from promptcot.verify.boxes import after_thinking, balanced, extract_boxed
+from promptcot.verify.exact import TooLarge, Undecided, form
+from promptcot.verify.latex import Node, parse
+from promptcot.verify.release import extract_release, release_equal
+from promptcot.verify.spelling import decimal_comma, normalize, plain_words
+from promptcot.verify.structure import APPROX_DIGITS, Exact, same_answer
+from promptcot.verify.tokens import Unreadable
+from promptcot.verify.workers import POOL, Bounds, WorkerFailed
 
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_MAX_NUMBER_CHARS = 1000  # Python itself refuses to parse integers above 4,300 digits
+__all__ = [
+    "MODES",
+    "Mode",
+    "after_thinking",
+    "check_answer",
+    "compare",
+    "equivalent",
+    "extract_boxed",
+    "normalize",
+]
 
-
-def after_thinking(text: str) -> str | None:
-    """What follows the last `</think>`; None if a thinking block was opened and never closed."""
-    answer = text.rpartition("</think>")[2]
-    return None if "<think>" in answer else answer
-
-
-def extract_boxed(text: str) -> str | None:
-    r"""The content of the last balanced `\boxed{}` or `\fbox{}` after the thinking.
-
-    None if there is no such box, if it is blank, or if the text ends inside the thinking. A number outside
-    a box is never taken for the answer.
-    """
-    answer = after_thinking(text)
-    return None if answer is None else _last_box(answer).strip() or None
-
-
-def _last_box(text: str) -> str:
-    """One pass over all braces, so that a text full of unclosed boxes costs no more than any other."""
-    opened: list[tuple[int, bool]] = []  # (where the content starts, is it a box)
-    start, end = 0, 0
-    for match in _BRACES.finditer(text):
-        token = match.group()
-        if token.endswith("{") and token != r"\{":
-            opened.append((match.end(), len(token) > 1))
-        elif token == "}" and opened:
-            begin, is_box = opened.pop()
-            if is_box and begin > start:
-                start, end = begin, match.start()
-    return text[start:end]
+Mode = Literal["symbolic", "strict", "math-verify", "release"]
+MODES: tuple[Mode, ...] = ("symbolic", "strict", "math-verify", "release")
+Judged = tuple[Verdict, str]
+_EQUAL: Judged = (Verdict.CORRECT, "equal")
+_DIFFERENT: Judged = (Verdict.INCORRECT, "different")
+_INTEGER = re.compile(r"-?[0-9]{1,1000}")
 
 
-# --- normalisation -----------------------------------------------------------------------------------------
-
-# A thin space or {,} groups digits only in threes and never after a leading 0: 1{,}5 may be a decimal comma.
-_THIN_GROUPS = re.compile(r"(?<![\d.,}])[1-9]\d{0,2}(?:(?:\\,|\{,\})\d{3})+(?!\d)")
-_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"[\u2212\u2013]", "-"),
-        (r"\u200b|\\displaystyle(?![a-zA-Z])", ""),
-        (r"\\left\s*\.|\\right\s*\.|\\(?:left|right)(?![a-zA-Z])", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])|\u00b0", ""),
-        (r"\\\$", ""),
-        (r"\$|\\\(|\\\)", ""),
-        (r"\\?%|(?<=\d)\s*(?:percent|pct)$", "%"),
-        (r"\\[,;:> ]|\\q?quad(?![a-zA-Z])|~", " "),
-        # \frac12, \frac1{2} and \frac{1}2 are all \frac{1}{2}.
-        (r"\\frac\s*([0-9a-zA-Z])", r"\\frac{\1}"),
-        (r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
-    )
-)
-_GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-_WRAPPER = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*)\}")
-_TEXT = re.compile(r"(\\(?:text|textrm|mbox)\{)([^{}]*)\}")
-_END_MARK = re.compile(r"(?<![.,])[.,]$")  # one mark ends a sentence, three mean "and so on"
-
-
-def normalize(answer: str) -> str:
-    r"""One spelling for answers that differ only in typography.
-
-    Spaces go, except where two words or numbers would run together; `\left`, `\,`, `$`, degree signs and a
-    trailing full stop go; `\dfrac12` becomes `\frac{1}{2}`; `12,345` becomes `12345` if it is the whole
-    answer. Units and a leading `x =` stay: `equivalent` decides about them.
-    """
-    text = answer.replace(r"\!", "").strip()
-    text = _THIN_GROUPS.sub(lambda m: m.group().replace(r"\,", "").replace("{,}", ""), text)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = _END_MARK.sub("", text.replace("{,}", ",").strip()).strip()
-    if whole := _WRAPPER.fullmatch(text):
-        text = whole.group(1).strip()
-    if _GROUPED.fullmatch(text):
-        text = text.replace(",", "")
-    text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
-    kept = re.sub(r"(?<=\w)\s+(?=\w)", "\0", text)
-    return re.sub(r"\s+", "", kept).replace("\0", " ")
-
-
-# --- equality ----------------------------------------------------------------------------------------------
-
-_NAMED = re.compile(r"([a-zA-Z](?:_\{?\w+\}?)?)=([^=<>]+)")
-_UNIT = re.compile(r"(.*[0-9.}])(\\(?:text|textrm|mbox)\{([A-Za-z][A-Za-z ./-]*)\}(?:\^\{?[23]\}?)?|%)")
-# Words behind a number that change its value: 5 million is not 5, and 2e or 2x is not 2.
-_SCALES = re.compile(
-    r"hundred|thousand|million|billion|trillion|dozen|pair|hal[fv]|third|quarter|fifth|tenth|squared|cubed"
-    r"|factorial|base|mod|\b(?:pi|and|or|(?![mgshlnjwvkcf])[a-z])\b",
-    re.IGNORECASE,
-)
-_NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
-_PLAIN = re.compile(rf"([+-]?)({_NUMBER})(?:/({_NUMBER}))?")
-_FRAC = re.compile(rf"([+-]?)([0-9]*)\\frac\{{([+-]?)({_NUMBER})\}}\{{([+-]?)({_NUMBER})\}}")
-
-
-@dataclass(frozen=True)
-class _Parts:
-    r"""`x=5\text{cm}` is name x, body 5, unit cm; name and unit may be empty."""
-
-    name: str
-    body: str
-    unit: str
-
-
-def equivalent(gold: str | None, prediction: str | None) -> bool:
-    """Do two answers denote the same value?
-
-    Equal strings after `normalize`, or equal exact rationals (integers, decimals, a/b, LaTeX fractions, mixed
-    numbers). A unit or a leading `x =` may be missing on one side, but two different ones are different
-    answers. None and blank answers equal nothing, themselves included.
-    """
-    if gold is None or prediction is None:
-        return False
-    left, right = normalize(gold), normalize(prediction)
-    if not left or not right:
-        return False
-    return left == right or _same_parts(_split(left), _split(right))
-
-
-def _same_parts(a: _Parts, b: _Parts) -> bool:
-    names_agree = not a.name or not b.name or a.name == b.name
-    units_agree = not a.unit or not b.unit or a.unit == b.unit
-    return names_agree and units_agree and _same_body(a.body, b.body)
-
-
-def _same_body(a: str, b: str) -> bool:
-    if a == b:
-        return True
-    left, right = rational(a), rational(b)
-    return left is not None and left == right
-
-
-def _split(text: str) -> _Parts:
-    name, unit = "", ""
-    if named := _NAMED.fullmatch(text):
-        name, text = named.groups()
-    if (measured := _UNIT.fullmatch(text)) and not _SCALES.search(measured.group(3) or ""):
-        text, unit = measured.group(1, 2)
-    return _Parts(name, text, unit)
-
-
-def rational(text: str) -> Fraction | None:
-    r"""The exact value of a normalised integer, decimal, `a/b`, `\frac{a}{b}` or mixed number; else None."""
-    if len(text) > _MAX_NUMBER_CHARS:
-        return None
-    if plain := _PLAIN.fullmatch(text):
-        sign, top, bottom = plain.groups()
-        value = _ratio(top, bottom or "1")
-    elif frac := _FRAC.fullmatch(text):
-        sign, value = frac.group(1), _mixed(*frac.groups()[1:])
-    else:
-        return None
-    return value if value is None or sign != "-" else -value
-
-
-def _ratio(top: str, bottom: str) -> Fraction | None:
-    divisor = Fraction(bottom)
-    return None if divisor == 0 else Fraction(top) / divisor
-
-
-def _mixed(whole: str, top_sign: str, top: str, bottom_sign: str, bottom: str) -> Fraction | None:
-    value = _ratio(top, bottom)
-    if value is None or not whole:
-        return value if value is None or (top_sign == "-") == (bottom_sign == "-") else -value
-    # 149\frac{1}{3} is a mixed number; 3\frac{5}{2} or 3\frac{-1}{2} may be a product: not decided here.
-    proper = 0 < value < 1 and not top_sign and not bottom_sign
-    return int(whole) + value if proper else None
-
-
-# --- verdict -----------------------------------------------------------------------------------------------
-
-
-def check_answer(gold: str | None, text: str, finished: bool = True) -> tuple[Verdict, str]:
+def check_answer(gold: str | None, text: str, finished: bool = True, mode: Mode = "symbolic") -> Judged:
     """Judge a model's text against a reference answer.
 
     Args:
         gold: The reference, without a box around it.
         text: The whole completion, thinking included.
         finished: False if it was cut at the token limit; such a text has no answer, whatever it contains.
+        mode: How answers are compared; `release` also reads the text as the released code does.
 
     Returns:
-        The verdict and a reason: `equal`, `different`, `truncated`, `no_box`, or `unreadable_gold`, which is
-        `unscored` and not the model's fault.
+        The verdict and a reason: `truncated`, `no_box`, or one of `compare`'s.
     """
     if gold is None or not _readable(gold):
         return Verdict.UNSCORED, "unreadable_gold"
-    if not finished or after_thinking(text) is None:
+    if mode == "release":
+        prediction = extract_release(text)
+    elif not finished or after_thinking(text) is None:
         return Verdict.NO_ANSWER, "truncated"
-    prediction = extract_boxed(text)
-    if prediction is None:
-        return Verdict.NO_ANSWER, "no_box"
-    if equivalent(gold, prediction):
-        return Verdict.CORRECT, "equal"
-    return Verdict.INCORRECT, "different"
+    else:
+        prediction = extract_boxed(text)
+    return (Verdict.NO_ANSWER, "no_box") if prediction is None else compare(gold, prediction, mode)
+
+
+def compare(
+    gold: str | None,
+    prediction: str | None,
+    mode: Mode = "symbolic",
+    *,
+    digits: int = APPROX_DIGITS,
+    bounds: Bounds | None = None,
+) -> Judged:
+    """Judge a bare answer against a reference. Never raises; order matters little, but `x + y = 5` answers 5.
+
+    Args:
+        gold: The reference.
+        prediction: The content of a box.
+        mode: See the module's docstring.
+        digits: A decimal with this many correct significant digits equals an exact value.
+        bounds: Limits of the worker, where one is needed.
+
+    Returns:
+        `correct` or `incorrect` with `equal`, `different` or `too_large` (the prediction is a number of more
+        than 100,000 bits); `no_answer` with `empty`; `unscored` with `unreadable_gold`, or why no verdict was
+        reached: a time limit, a crash, a missing package, digits that agree without a proof.
+    """
+    if gold is None or not _readable(gold):
+        return Verdict.UNSCORED, "unreadable_gold"
+    if prediction is None or not normalize(prediction):
+        return Verdict.NO_ANSWER, "empty"
+    if mode == "symbolic":
+        return _symbolic(gold, prediction, digits, True, bounds or Bounds())
+    if mode == "strict":
+        return _EQUAL if normalize(gold) == normalize(prediction) else _DIFFERENT
+    if mode == "math-verify":
+        return _ask(mode, gold, prediction, digits, True, bounds or Bounds())
+    return _release(gold, prediction, bounds or Bounds())
+
+
+def equivalent(gold: str | None, prediction: str | None) -> bool:
+    """Do two answers denote the same value, as far as can be told? Symmetric, for votes.
+
+    None and blank answers equal nothing, themselves included; what cannot be decided counts as different, so a
+    vote can lose a majority by it but never gain one.
+    """
+    if gold is None or prediction is None or not normalize(gold) or not normalize(prediction):
+        return False
+    return _symbolic(gold, prediction, APPROX_DIGITS, False, Bounds())[0] is Verdict.CORRECT
+
+
+# --- modes
+
+
+def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
+    left, right = normalize(gold), normalize(prediction)
+    if left == right:
+        return _EQUAL
+    if _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
+        return _EQUAL if int(left) == int(right) else _DIFFERENT
+    words, said = plain_words(left), plain_words(right)
+    if words or said:
+        return _EQUAL if words == said else _DIFFERENT
+    if right == decimal_comma(left) or left == decimal_comma(right):
+        return _EQUAL
+    try:
+        reference = parse(left)
+        return _exactly(reference, parse(right), digits, loose)
+    except Undecided:
+        return _ask("symbolic", left, right, digits, loose, bounds)
+    except TooLarge:
+        return _oversized(left)
+    except (Unreadable, RecursionError):
+        return _DIFFERENT
+
+
+def _exactly(gold: Node, prediction: Node, digits: int, loose: bool) -> Judged:
+    return _EQUAL if same_answer(gold, prediction, Exact(), digits, loose) else _DIFFERENT
+
+
+def _ask(mode: str, gold: str, prediction: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
+    """The verdict of a worker process."""
+    package = "math_verify" if mode == "math-verify" else "sympy"
+    request = {"mode": mode, "gold": gold, "prediction": prediction}
+    if mode != "math-verify":
+        request |= {"digits": digits, "loose": loose}  # type: ignore[dict-item]
+    try:
+        reply = POOL.ask(request, package, bounds)
+    except WorkerFailed as failure:
+        return Verdict.UNSCORED, _install(str(failure))
+    if reply["reason"] == "too_large":
+        return _oversized(gold)
+    if reply["equal"] is None:
+        return Verdict.UNSCORED, str(reply["reason"])
+    return (Verdict.CORRECT if reply["equal"] else Verdict.INCORRECT), str(reply["reason"])
+
+
+def _install(failure: str) -> str:
+    word, _, package = failure.partition(" ")
+    if word != "missing":
+        return failure
+    return f"needs the package '{package.replace('_', '-')}': pip install 'promptcot[verify]'"
+
+
+def _release(gold: str, prediction: str, bounds: Bounds) -> Judged:
+    failures = []
+
+    def symbolic(a: str, b: str) -> bool:
+        verdict, reason = _ask("release", normalize(a), normalize(b), APPROX_DIGITS, True, bounds)
+        if verdict is Verdict.UNSCORED and "needs the package" in reason:
+            failures.append(reason)
+        return verdict is Verdict.CORRECT
+
+    same = release_equal(normalize(gold), normalize(prediction), symbolic)
+    if failures and not same:
+        return Verdict.UNSCORED, failures[0]
+    return _EQUAL if same else _DIFFERENT
+
+
+# --- what can be judged at all
 
 
 def _readable(gold: str) -> bool:
-    """Not blank, and every brace closed."""
-    depth = 0
-    for match in _BRACES.finditer(gold):
-        token = match.group()
-        depth += token.endswith("{") and token != r"\{"
-        depth -= token == "}"
-        if depth < 0:
-            return False
-    return depth == 0 and normalize(gold) != ""
+    return balanced(gold) and normalize(gold) != ""
+
+
+def _oversized(gold: str) -> Judged:
+    """A gold answer that is too large cannot be judged; a prediction that is, next to one that is not, is wrong."""
+    if _too_large(parse(gold)):
+        return Verdict.UNSCORED, "the gold answer is too large to compare"
+    return Verdict.INCORRECT, "too_large"
+
+
+def _too_large(node: Node) -> bool:
+    try:
+        form(node)
+    except TooLarge:
+        return True
+    except (Undecided, Unreadable):
+        return any(_too_large(a) for a in node.args)
+    return False

@@ -1,0 +1,68 @@
+r"""One spelling for answers that differ only in typography."""
+
+from __future__ import annotations
+
+import re
+
+# A thin space or {,} groups digits only in threes and never after a leading 0: 1{,}5 may be a decimal comma.
+_THIN_GROUPS = re.compile(r"(?<![\d.,}])[1-9]\d{0,2}(?:(?:\\,|\{,\})\d{3})+(?!\d)")
+_TEXT_COMMANDS = r"\\(?:text|textrm|textbf|textit|textnormal|textsf|mathrm|mathbf|mathit|mathsf|mbox|hbox)"
+_REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"[\u2212\u2013]", "-"),
+        (r"\u200b|\\displaystyle(?![a-zA-Z])|\\limits(?![a-zA-Z])", ""),
+        (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])", ""),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})(?![a-zA-Z])|\\degree(?![a-zA-Z])|\u00b0", r"\\degree "),
+        (r"\\\$|[\u00a3\u20ac]", ""),
+        (r"\$|(?<!\\)\\[()\[\]]", ""),
+        (r"\\?%|(?<=\d)\s*(?:percent|percentage|pct)$", "%"),
+        # A row break \\ before a space is not the space command.
+        (r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~", " "),
+        # \frac12, \frac1{2} and \frac{1}2 are all \frac{1}{2}.
+        (r"\\frac\s*([0-9a-zA-Z])", r"\\frac{\1}"),
+        (r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
+    )
+)
+_GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:[.][0-9]+)?")
+_WRAPPER = re.compile(_TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
+_TEXT = re.compile("(" + _TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
+_END_MARK = re.compile(r"(?<![.,\\])[.,]$")  # one mark ends a sentence, three mean "and so on"
+_WORDS = re.compile(r"[^\W\d_]{3,}(?:[ ,'-]+[^\W\d_]+)*")
+_TIGHT = re.compile(r"(?<=\w)\s+(?=\w)")
+
+
+def normalize(answer: str) -> str:
+    r"""One spelling for answers that differ only in typography.
+
+    Spaces go, except where two words or numbers would run together; `\left`, `\,`, `$` and a trailing full
+    stop go; `\dfrac12` becomes `\frac{1}{2}`; `12,345` becomes `12345` if it is the whole answer. Units and a
+    leading `x =` stay: what they mean is decided on the parsed answer.
+    """
+    text = answer.strip()
+    if text.isascii() and text.isdigit():
+        return text
+    text = re.sub(r"\\!\s*", "", text)  # 11,\! 111 groups digits
+    text = _THIN_GROUPS.sub(lambda m: m.group().replace(r"\,", "").replace("{,}", ""), text)
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    text = text.replace("{,}", ",").strip().removeprefix("\\\\").removesuffix("\\\\")
+    text = _END_MARK.sub("", text.strip()).strip()
+    if whole := _WRAPPER.fullmatch(text):
+        text = whole.group(1).strip()
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "").replace(" ", "")
+    text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
+    return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
+
+
+def plain_words(text: str) -> str | None:
+    r"""Words without their wrappers and case, as in `\text{No solution}` and `no solution`; None if it is more."""
+    words = " ".join(_TEXT.sub(lambda m: f" {m.group(2)} ", text).split()).strip(" .")
+    return words.casefold() if _WORDS.fullmatch(words) else None
+
+
+def decimal_comma(text: str) -> str | None:
+    """`0,125` and `1000,99` with a point instead; None if the text is not such a number."""
+    return text.replace(",", ".") if re.fullmatch(r"-?\d+,\d+", text) else None
