@@ -17,11 +17,12 @@ from typing import Literal
 from promptcot.records import Verdict
 from promptcot.verify.boxes import after_thinking, balanced, extract_boxed
 from promptcot.verify.exact import TooLarge, Undecided, form
-from promptcot.verify.latex import Node, parse
+from promptcot.verify.latex import parse
 from promptcot.verify.release import extract_release, release_equal
 from promptcot.verify.spelling import decimal_comma, normalize, plain_words
 from promptcot.verify.structure import APPROX_DIGITS, Exact, same_answer
 from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tree import Node
 from promptcot.verify.workers import POOL, Bounds, WorkerFailed
 
 __all__ = [

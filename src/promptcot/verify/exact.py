@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
-from promptcot.verify.latex import Node
 from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tree import Node
 
 MAX_BITS = 100_000  # of a number: 2004! has 19,000
 MAX_TERMS = 300

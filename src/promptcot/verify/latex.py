@@ -11,40 +11,13 @@ What is outside it (sums with a sign, integrals, sentences) is `Unreadable` and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
 
-from promptcot.verify.tokens import FUNCTIONS, Token, Unreadable, tokens
+from promptcot.verify.atoms import MAX_CHAIN, REGIONS, RELATIONS, SIGNS, Atoms
+from promptcot.verify.tokens import Token, Unreadable, tokens
+from promptcot.verify.tree import MINUS_ONE, Node, signed
 
-MAX_DEPTH = 60
-MAX_CHAIN = 20  # of signs like x!!! or A \\ B \\ C, which nest
-MAX_DIGITS = 1000  # Python itself refuses to parse integers above 4,300 digits
-RELATIONS = {
-    "=": "=", "<": "<", "\\lt": "<", ">": ">", "\\gt": ">", "<=": "<=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
-    "\u2264": "<=", ">=": ">=", "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\u2265": ">=", "!=": "!=",
-    "\\ne": "!=", "\\neq": "!=", "\u2260": "!=", "\\in": "in", "\u2208": "in", "\\approx": "~", "\u2248": "~",
-}  # fmt: skip
-_REGIONS = {
-    "\\cup": "union",
-    "\u222a": "union",
-    "\\cap": "meet",
-    "\u2229": "meet",
-    "\\setminus": "minus",
-    "\\backslash": "minus",
-}
 _TIMES = {"\\cdot", "\\times", "*", "\u00b7", "\u00d7"}
 _OVER = {"/", "\\div", "\u00f7"}
-_SIGNS = {"+", "-", "\\pm", "\\mp", "\u00b1"}
-_CLOSERS = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
-_CONSTANTS = {"\\pi": "\u03c0", "\u03c0": "\u03c0", "\\infty": "\u221e", "\u221e": "\u221e", "\\imath": "i"}
-_REFUSED = {
-    "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "bigcup", "bigcap", "partial",
-    "nabla", "forall", "exists", "equiv", "to", "rightarrow", "Rightarrow", "implies", "iff", "mapsto",
-    "dots", "ldots", "cdots", "vdots", "mod", "pmod", "bmod", "mid", "over", "choose", "land", "lor",
-    "neg", "notin", "subset", "subseteq", "begin", "end", "hline", "rule", "label", "tag", "boxed",
-}  # fmt: skip
-_ACCENTS = {"\\overline", "\\vec", "\\hat", "\\bar", "\\tilde", "\\widehat", "\\overrightarrow", "\\mathbf", "\\mathcal",
-            "\\mathbb", "\\boldsymbol", "\\operatorname", "\\overset", "\\underline", "\\widetilde", "\\mathfrak"}  # fmt: skip
 # Words behind a number that change its value: 5 million is not 5, and 2e or 2x is not 2.
 _SCALES = re.compile(
     r"hundred|thousand|million|billion|trillion|dozen|pair|hal[fv]|third|quarter|fifth|tenth|squared|cubed"
@@ -52,34 +25,6 @@ _SCALES = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"[A-Za-z][A-Za-z ./-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One node of an answer's tree; `value` is the number, the name, or the spelling of the brackets.
-
-    `places` is the number of decimal places a number was written with, -1 for an integer.
-    """
-
-    op: str
-    args: tuple[Node, ...] = ()
-    value: Fraction | str = ""
-    places: int = -1
-
-
-def number(value: Fraction | int) -> Node:
-    """An exact number."""
-    return Node("num", (), Fraction(value))
-
-
-ONE, MINUS_ONE = number(1), number(-1)
-
-
-def negated(node: Node) -> Node:
-    """Minus `node`; a number stays a number."""
-    if node.op == "num" and isinstance(node.value, Fraction):
-        return Node("num", (), -node.value, node.places)
-    return Node("mul", (MINUS_ONE, node))
 
 
 def parse(text: str) -> Node:
@@ -95,38 +40,7 @@ def parse(text: str) -> Node:
     return node
 
 
-class _Parser:
-    """Recursive descent over the tokens; `at` is the next one."""
-
-    def __init__(self, found: list[Token]) -> None:
-        self.found, self.at, self.depth, self.bars = found, 0, 0, 0
-
-    # --- tokens
-
-    def peek(self) -> str:
-        return self.found[self.at].text if self.at < len(self.found) else ""
-
-    def kind(self) -> str:
-        return self.found[self.at].kind if self.at < len(self.found) else ""
-
-    def take(self, *texts: str) -> str:
-        """The next token if it is a mark or command among `texts`, else an empty string."""
-        if self.kind() in ("mark", "command") and self.peek() in texts:
-            self.at += 1
-            return self.found[self.at - 1].text
-        return ""
-
-    def expect(self, text: str) -> None:
-        if not self.take(text):
-            raise Unreadable(f"expected {text!r}, got {self.peek()!r}")
-
-    # --- lists, relations, sets
-
-    def deeper(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Unreadable("nested too deeply")
-
+class _Parser(Atoms):
     def listing(self) -> Node:
         self.deeper()
         groups = [self.group()]
@@ -152,8 +66,8 @@ class _Parser:
 
     def region(self) -> Node:
         node, chain = self.ratio(), 0
-        while (self.kind() == "command" and self.peek() in _REGIONS) or self.peek() in ("\u222a", "\u2229"):
-            op = _REGIONS[self.found[self.at].text]
+        while (self.kind() == "command" and self.peek() in REGIONS) or self.peek() in ("\u222a", "\u2229"):
+            op = REGIONS[self.found[self.at].text]
             self.at += 1
             right = self.ratio()
             chain += node.op != "union"
@@ -171,10 +85,10 @@ class _Parser:
     # --- arithmetic
 
     def sum(self) -> Node:
-        sign = self.take(*_SIGNS) or "+"
-        terms = [_signed(sign, self.product())]
-        while sign := self.take(*_SIGNS):
-            terms.append(_signed(sign, self.product()))
+        sign = self.take(*SIGNS) or "+"
+        terms = [signed(sign, self.product())]
+        while sign := self.take(*SIGNS):
+            terms.append(signed(sign, self.product()))
         return terms[0] if len(terms) == 1 else Node("add", tuple(terms))
 
     def product(self) -> Node:
@@ -211,14 +125,6 @@ class _Parser:
             raise Unreadable("a number before an improper fraction")
         factors[-1] = Node("add", (factors[-1], factor))
 
-    def starts_factor(self) -> bool:
-        text, kind = self.peek(), self.kind()
-        if kind in ("number", "repeating", "name", "begin"):
-            return True
-        if kind == "command":
-            return text not in RELATIONS and text not in _REGIONS and text not in _CLOSERS and text not in _SIGNS and text not in ("\\\\", "\\degree", "\\&", "\\_", "\\#")  # fmt: skip
-        return text in ("(", "[", "{") or (text == "|" and not self.bars) or text == "\u03c0"
-
     def measured(self, node: Node) -> Node:
         """`node` with the unit behind it, if there is one."""
         if self.take("%"):
@@ -248,218 +154,8 @@ class _Parser:
         return Node("text", (), " ".join(t.text for t in self.found[start : self.at]).strip(" .").casefold())
 
     def signed_power(self) -> Node:
-        sign = self.take(*_SIGNS)
-        return _signed(sign or "+", self.power())
-
-    def power(self) -> Node:
-        self.deeper()
-        node = self.atom()
-        for _ in range(MAX_CHAIN):
-            if self.take("^"):
-                node = Node("pow", (node, self.exponent()))
-            elif self.take("!"):
-                name = "factorial2" if self.take("!") else "factorial"
-                node = Node("fn", (node,), name)
-            elif self.take("\\degree"):
-                node = Node("degree", (node,))
-            else:
-                self.depth -= 1
-                return node
-        raise Unreadable("too long a chain of powers")
-
-    def exponent(self) -> Node:
-        if self.peek() == "{":
-            return self.braced()
-        sign = self.take("+", "-")
-        node = self.power() if self.kind() != "command" or self.peek() == "\\frac" else self.atom()
-        return _signed(sign or "+", node)
-
-    # --- atoms
-
-    def atom(self) -> Node:
-        kind, text = self.kind(), self.peek()
-        if not kind:
-            raise Unreadable("it ends too early")
-        self.at += 1
-        if kind in ("number", "repeating"):
-            return self.numeral(kind, text)
-        if kind == "name" or (kind == "text" and len(text) == 1 and text.isalpha()):
-            return self.named(text)
-        if kind == "begin":
-            return self.matrix(text)
-        if kind == "command":
-            return self.command(text)
-        if text in ("(", "["):
-            return self.bracketed(text)
-        if text == "{":
-            self.at -= 1
-            return self.braced()
-        if text == "|":
-            return self.absolute("|")
-        if text in _CONSTANTS:
-            return Node("const", (), _CONSTANTS[text])
-        raise Unreadable(f"unexpected {text!r}")
-
-    def numeral(self, kind: str, text: str) -> Node:
-        if len(text) > MAX_DIGITS:
-            raise Unreadable(f"a number of more than {MAX_DIGITS} digits")
-        if kind == "repeating":
-            return _repeating(text)
-        if self.take("_"):
-            return Node("based", (), f"{text}_{self.subscript()}")
-        return Node("num", (), Fraction(text), len(text.partition(".")[2]) if "." in text else -1)
-
-    def named(self, letter: str) -> Node:
-        if letter in ("e", "i") and self.peek() != "_":
-            return Node("const", (), letter)
-        name = letter
-        if self.take("_"):
-            name += "_" + self.subscript()
-        while self.take("'"):
-            name += "'"
-        return Node("sym", (), name)
-
-    def subscript(self) -> str:
-        """The spelling of a subscript, braces left out."""
-        start, open_braces = self.at, 0
-        while self.at < len(self.found):
-            text = self.peek()
-            open_braces += (text == "{") - (text == "}")
-            self.at += 1
-            if not open_braces:
-                return "".join(t.text for t in self.found[start : self.at]).strip("{}")
-        raise Unreadable("a subscript without an end")
-
-    def command(self, text: str) -> Node:
-        if text == "\\frac":
-            top, bottom = self.group_or_token(), self.group_or_token()
-            return Node("mul", (top, Node("pow", (bottom, MINUS_ONE))))
-        if text == "\\sqrt":
-            index = number(2)
-            if self.take("["):
-                index = self.sum()
-                self.expect("]")
-            return Node("root", (self.group_or_token(), index))
-        if text in ("\\binom", "\\dbinom", "\\tbinom"):
-            return Node("fn", (self.group_or_token(), self.group_or_token()), "binomial")
-        if text[1:] in FUNCTIONS:
-            return self.function(text[1:])
-        if text in _CONSTANTS:
-            return Node("const", (), _CONSTANTS[text])
-        return self.enclosed(text)
-
-    def enclosed(self, text: str) -> Node:
-        """Commands that open a bracket, and names."""
-        if text == "\\{":
-            items = () if self.peek() == "\\}" else _items(self.listing())
-            self.expect("\\}")
-            return Node("set", items)
-        if text in ("\\emptyset", "\\varnothing"):
-            return Node("set")
-        if text == "\\langle":
-            items = _items(self.listing())
-            self.expect("\\rangle")
-            return Node("tuple", items)
-        if text in ("\\lfloor", "\\lceil", "\\lvert"):
-            inner = self.sum()
-            self.expect(text.replace("\\l", "\\r"))
-            return Node("fn", (inner,), {"\\lfloor": "floor", "\\lceil": "ceiling"}.get(text, "abs"))
-        if text == "\\|":
-            return self.absolute("\\|")
-        if text in _ACCENTS:
-            return Node("sym", (), f"{text}{self.subscript()}")
-        if text[1:] in _REFUSED or not text[1:].isalpha() or text in RELATIONS or text in _CLOSERS:
-            raise Unreadable(f"{text} is outside the grammar")
-        return self.named(text)  # a Greek letter, a triangle: the name of something
-
-    def function(self, name: str) -> Node:
-        if name in ("abs", "exp", "max", "min", "gcd", "lcm"):
-            return Node("fn", _items(self.argument()), name)
-        base: tuple[Node, ...] = ()
-        power: Node | None = None
-        if name == "log" and self.take("_"):
-            base = (self.group_or_token(),)
-        if self.take("^"):
-            power = self.exponent()
-        inverse = power is not None and power == MINUS_ONE and name in ("sin", "cos", "tan")
-        name = "arc" + name if inverse else name
-        node = Node("fn", (self.argument(), *base), name)
-        return node if power is None or inverse else Node("pow", (node, power))
-
-    def argument(self) -> Node:
-        """What a function is applied to: a bracket, or the factors up to the next sign or function."""
-        if self.peek() in ("(", "{", "["):
-            self.at += 1
-            opening = self.found[self.at - 1].text
-            inner = self.listing()
-            self.expect({"(": ")", "{": "}", "[": "]"}[opening])
-            return inner
-        factors = [self.power()]
-        while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.kind() != "begin":
-            self.juxtaposed(factors)
-        return factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
-
-    def group_or_token(self) -> Node:
-        """A LaTeX argument: braces, or one token."""
-        return self.braced() if self.peek() == "{" else self.atom()
-
-    def braced(self) -> Node:
-        self.expect("{")
-        inner = self.listing()
-        self.expect("}")
-        return inner
-
-    def absolute(self, bar: str) -> Node:
-        self.bars += 1
-        inner = self.sum()
-        self.expect(bar)
-        self.bars -= 1
-        return Node("fn", (inner,), "abs")
-
-    def bracketed(self, opening: str) -> Node:
-        """A parenthesis around one expression, a tuple, or an interval."""
-        bars, self.bars = self.bars, 0
-        items = _items(self.listing())
-        self.bars = bars
-        closing = self.take(")", "]")
-        if not closing:
-            raise Unreadable(f"expected a closing bracket, got {self.peek()!r}")
-        if len(items) == 1 and opening + closing in ("()", "[]"):
-            return items[0]
-        if opening + closing == "()":
-            return Node("tuple", items)
-        if opening + closing != "[]" and len(items) != 2:
-            raise Unreadable("brackets that do not match")
-        return Node("interval", items, opening + closing)
-
-    def matrix(self, environment: str) -> Node:
-        if not re.fullmatch(r"[pbBvV]?matrix|smallmatrix|array", environment):
-            raise Unreadable(f"the environment {environment}")
-        if environment == "array":
-            self.subscript()  # its column letters
-        rows: list[tuple[Node, ...]] = []
-        while self.kind() != "end":
-            row = [self.sum()]
-            while self.take("&"):
-                row.append(self.sum())
-            rows.append(tuple(row))
-            if not self.take("\\\\"):
-                break
-        if self.kind() != "end" or not rows or len({len(row) for row in rows}) != 1:
-            raise Unreadable("a matrix with rows of unequal length, or without an end")
-        self.at += 1
-        kind = "det" if environment == "vmatrix" else "matrix"
-        return Node(kind, tuple(cell for row in rows for cell in row), f"{len(rows)}x{len(rows[0])}")
-
-
-def _items(node: Node) -> tuple[Node, ...]:
-    return node.args if node.op == "list" else (node,)
-
-
-def _signed(sign: str, node: Node) -> Node:
-    if sign in ("\\pm", "\u00b1", "\\mp"):
-        return Node("pm", (negated(node) if sign == "\\mp" else node,))
-    return negated(node) if sign == "-" else node
+        sign = self.take(*SIGNS)
+        return signed(sign or "+", self.power())
 
 
 def _whole(node: Node) -> bool:
@@ -469,15 +165,6 @@ def _whole(node: Node) -> bool:
 def _simple_fraction(node: Node) -> bool:
     """Is it a fraction of two written integers?"""
     return node.op == "mul" and len(node.args) == 2 and _whole(node.args[0]) and _whole(node.args[1].args[0])
-
-
-def _repeating(text: str) -> Node:
-    r"""`149.\overline{3}` is 448/3, exactly."""
-    plain, _, period = text.replace("}", "").partition("\\")
-    period = period.partition("{")[2]
-    whole, _, tail = plain.partition(".")
-    value = Fraction(int(whole + tail or "0"), 10 ** len(tail))
-    return number(value + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(tail)))
 
 
 def _unit_name(text: str) -> str:

@@ -11,20 +11,19 @@ r"""What an answer consists of: names, lists, tuples, sets, intervals, relations
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
 from promptcot.verify.exact import Undecided, constant, proportional, same_value
-from promptcot.verify.latex import MINUS_ONE, Node, negated, number
+from promptcot.verify.relations import as_region, has_inequality, is_inequality, named, or_union, simple
 from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tree import MINUS_ONE, Node, negated, number
 
 APPROX_DIGITS = 15  # what a double prints; a decimal with as many correct digits is taken for the exact value
 _MAX_ITEMS = 200
-_FLIP = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!=", "in": "in", "~": "~"}
 _SEQUENCES = ("list", "set", "tuple")
 _REGIONS = ("tuple", "interval", "union", "meet", "minus", "set")
-INFINITY = Node("const", (), "\u221e")
 
 
 class Judge(Protocol):
@@ -50,14 +49,6 @@ class Exact:
     def region(self, a: Node, b: Node) -> bool:
         """Sets spelled differently need set algebra."""
         raise Undecided
-
-
-@dataclass(frozen=True)
-class Named:
-    """`x = 5`: the name and the value. `name` is None for a bare value; an equation keeps its relation."""
-
-    name: Node | None
-    value: Node
 
 
 def same_answer(
@@ -88,7 +79,7 @@ class _Comparison:
             return True
         if "rel" in (a.op, b.op):
             return self.relations(a, b)
-        if _has_inequality(a) or _has_inequality(b):
+        if has_inequality(a) or has_inequality(b):
             return self.inequality_lists(a, b)
         if a.op in _SEQUENCES or b.op in _SEQUENCES:
             return self.sequences(a, b)
@@ -149,7 +140,7 @@ class _Comparison:
     # --- relations
 
     def relations(self, a: Node, b: Node) -> bool:
-        left, right = _named(a, loose=False), _named(b, loose=self.loose and a.op != "rel")
+        left, right = named(a, loose=False), named(b, loose=self.loose and a.op != "rel")
         if a.op == b.op and (left.name is None or right.name is None) and self.equations(a, b):
             return True
         if left.name and right.name and left.name != right.name:
@@ -161,19 +152,17 @@ class _Comparison:
     def inequalities(self, a: Node, b: Node) -> bool:
         """At least one of the two is a relation that is no assignment."""
         if a.op == b.op == "rel":
-            return self.equations(a, b) or (
-                _is_inequality(a) and _is_inequality(b) and self.judge.region(a, b)
-            )
-        if not _is_inequality(a) and not _is_inequality(b):
+            return self.equations(a, b) or (is_inequality(a) and is_inequality(b) and self.judge.region(a, b))
+        if not is_inequality(a) and not is_inequality(b):
             return False
-        a, b = (_as_region(n) if n.op == "rel" else n for n in (a, b))
+        a, b = (as_region(n) if n.op == "rel" else n for n in (a, b))
         if "rel" in (a.op, b.op):
             return all(n.op == "rel" or n.op in _REGIONS for n in (a, b)) and self.judge.region(a, b)
         return self.same(a, b)
 
     def equations(self, a: Node, b: Node) -> bool:
         """Each simple relation of `a` is one of `b`, up to the side it stands on and a constant factor."""
-        left, right = _simple(a), _simple(b)
+        left, right = simple(a), simple(b)
         if len(left) != len(right):
             return False
         for sign, e in left:
@@ -191,14 +180,9 @@ class _Comparison:
 
     def inequality_lists(self, a: Node, b: Node) -> bool:
         """`x < 1 or x > 3` against the same in another order, or against a set."""
-        if (
-            _has_inequality(a)
-            and _has_inequality(b)
-            and a.value == b.value
-            and self.any_order(a.args, b.args)
-        ):
+        if has_inequality(a) and has_inequality(b) and a.value == b.value and self.any_order(a.args, b.args):
             return True
-        a, b = (_or_union(n) for n in (a, b))
+        a, b = (or_union(n) for n in (a, b))
         return self.same(a, b) if "list" not in (a.op, b.op) else self.judge.region(a, b)
 
     # --- single values
@@ -296,106 +280,3 @@ def _places(node: Node) -> int:
     while node.op == "mul":
         node = node.args[1]
     return max(node.places, 0)
-
-
-# --- names and relations
-
-
-def _named(node: Node, loose: bool) -> Named:
-    """The value a relation gives to a name. An equation or inequality is its own value."""
-    if node.op != "rel":
-        return Named(None, node)
-    sides, signs = _said(node)
-    if "=" in signs and set(signs) == {"="}:
-        first, last = sides[0], sides[-1]
-        if _is_name(first, loose):
-            return Named(first, last)
-        if len(sides) == 2 and _is_name(last, False):
-            return Named(last, first)
-        if len(sides) > 2:
-            return Named(None, last)
-    if signs == ["in"] and _is_name(sides[0], False):
-        return Named(sides[0], sides[1])
-    return Named(None, sides[0]) if not signs else Named(None, Node("rel", tuple(sides), " ".join(signs)))
-
-
-def _said(node: Node) -> tuple[list[Node], list[str]]:
-    r"""Sides and signs without the approximations: x = 1/3 \approx 0.33 says 1/3, but x \approx 11 says 11."""
-    sides, signs = list(node.args), str(node.value).split()
-    if "~" not in signs:
-        return sides, signs
-    cut = signs.index("~")
-    if cut == 0 and _is_name(sides[0], True):
-        return sides, ["=" if s == "~" else s for s in signs]
-    return sides[: cut + 1], signs[:cut]
-
-
-def _is_name(node: Node, loose: bool) -> bool:
-    """x, a_1, f(x), AB, V_1 : V_2, NO/BO, (x, y); with `loose` also x + y. Nothing with a number in it."""
-    if node.op in ("sym", "text") or (node.op == "const" and node.value in ("e", "i")):
-        return True
-    if node.op == "pow":
-        return node.args[1] == MINUS_ONE and _is_name(node.args[0], loose)
-    if node.op == "fn" and node.value not in ("abs", "factorial"):
-        return all(_is_name(a, loose) for a in node.args)
-    inner = ("mul", "ratio", "tuple", "add") if loose else ("mul", "ratio", "tuple")
-    return node.op in inner and all(_is_name(a, loose) or (loose and a == MINUS_ONE) for a in node.args)
-
-
-def _is_inequality(node: Node) -> bool:
-    return node.op == "rel" and not set(str(node.value).split()) & {"=", "~"}
-
-
-def _has_inequality(node: Node) -> bool:
-    return node.op == "list" and any(_is_inequality(a) and "in" not in str(a.value) for a in node.args)
-
-
-def _simple(node: Node) -> list[tuple[str, Node]]:
-    """A chain as simple relations `difference sign 0`, the sign one of = != < <=."""
-    found = []
-    sides, signs = _said(node)
-    for left, sign, right in zip(sides, signs, sides[1:]):
-        if sign in (">", ">="):
-            left, sign, right = right, _FLIP[sign], left
-        found.append((sign, Node("add", (left, negated(right)))))
-    return found
-
-
-def _as_region(node: Node) -> Node:
-    """A simple inequality as an interval; any other relation as it is."""
-    sides, signs = list(node.args), str(node.value).split()
-    if len(sides) == 2 and _is_name(sides[1], False) and not _is_name(sides[0], False):
-        sides, signs = sides[::-1], [_FLIP[signs[0]]]
-    if len(sides) == 2 and _is_name(sides[0], False):
-        return _ray(signs[0], sides[1]) or node
-    if len(sides) == 3 and _is_name(sides[1], False):
-        if set(signs) <= {">", ">="}:
-            sides, signs = sides[::-1], [_FLIP[s] for s in reversed(signs)]
-        if set(signs) <= {"<", "<="}:
-            return _interval(signs[0] == "<=", sides[0], sides[2], signs[1] == "<=")
-    return node
-
-
-def _ray(sign: str, end: Node) -> Node | None:
-    if sign in ("<", "<="):
-        return _interval(False, negated(INFINITY), end, sign == "<=")
-    if sign in (">", ">="):
-        return _interval(sign == ">=", end, INFINITY, False)
-    if sign == "!=":
-        rays = _interval(False, negated(INFINITY), end, False), _interval(False, end, INFINITY, False)
-        return Node("union", rays)
-    return end if sign == "in" else None
-
-
-def _interval(closed_left: bool, low: Node, high: Node, closed_right: bool) -> Node:
-    if not closed_left and not closed_right:
-        return Node("tuple", (low, high))
-    return Node("interval", (low, high), ("[" if closed_left else "(") + ("]" if closed_right else ")"))
-
-
-def _or_union(node: Node) -> Node:
-    """`x < 1 or x > 3` as a union of intervals, where each part is one."""
-    if node.op != "list" or node.value != "or" or not all(a.op == "rel" for a in node.args):
-        return node
-    parts = [_as_region(a) for a in node.args]
-    return Node("union", tuple(parts)) if all(p.op != "rel" for p in parts) else node

@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from promptcot.verify.exact import TooLarge, Undecided, proportional, same_value
-from promptcot.verify.latex import Node
 from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tree import Node
 
 DIGITS = 50
 _AGREE = 40  # as many equal digits count as agreement

@@ -1,0 +1,46 @@
+"""The tree of a parsed answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of an answer's tree; `value` is the number, the name, or the spelling of the brackets.
+
+    `places` is the number of decimal places a number was written with, -1 for an integer.
+    """
+
+    op: str
+    args: tuple[Node, ...] = ()
+    value: Fraction | str = ""
+    places: int = -1
+
+
+def number(value: Fraction | int) -> Node:
+    """An exact number."""
+    return Node("num", (), Fraction(value))
+
+
+MINUS_ONE = number(-1)
+
+
+def negated(node: Node) -> Node:
+    """Minus `node`; a number stays a number."""
+    if node.op == "num" and isinstance(node.value, Fraction):
+        return Node("num", (), -node.value, node.places)
+    return Node("mul", (MINUS_ONE, node))
+
+
+def listed(node: Node) -> tuple[Node, ...]:
+    """What stands in a list; a single thing stands alone."""
+    return node.args if node.op == "list" else (node,)
+
+
+def signed(sign: str, node: Node) -> Node:
+    """`node` behind one of + - \\pm \\mp."""
+    if sign in ("\\pm", "\u00b1", "\\mp"):
+        return Node("pm", (negated(node) if sign == "\\mp" else node,))
+    return negated(node) if sign == "-" else node
