@@ -123,7 +123,7 @@ def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Boun
     if _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
         return _EQUAL if int(left) == int(right) else _DIFFERENT
     words, said = plain_words(left), plain_words(right)
-    if words or said:
+    if words and said:
         return _EQUAL if words == said else _DIFFERENT
     if right == decimal_comma(left) or left == decimal_comma(right):
         return _EQUAL

@@ -24,6 +24,12 @@ _SCALES = re.compile(
     r"|factorial|base|mod|\b(?:pi|and|or|not|(?![mgshlnjwvkcf])[a-z])\b",
     re.IGNORECASE,
 )
+_ALIASES = {
+    "inch": "in", "centimeter": "cm", "millimeter": "mm", "kilometer": "km", "meter": "m", "foot": "ft", "feet": "ft",
+    "mile": "mi", "yard": "yd", "hr": "hour", "minute": "min", "second": "sec", "s": "sec", "gram": "g", "kilogram": "kg",
+    "pound": "lb", "liter": "l", "cent": "\u00a2", "dollar": "$", "usd": "$",
+}  # fmt: skip
+_UNIT_LETTERS = "mgshlnjwvkcf"
 _UNIT = re.compile(r"[A-Za-z][A-Za-z ./-]*")
 
 
@@ -57,6 +63,7 @@ class _Parser(Atoms):
         return items[0] if len(items) == 1 else Node("list", tuple(items), joint)
 
     def relation(self) -> Node:
+        self.take("=", "\\approx", "\u2248")  # "= 5" answers 5
         sides, signs = [self.region()], []
         while self.kind() in ("mark", "command") and self.peek() in RELATIONS:
             signs.append(RELATIONS[self.found[self.at].text])
@@ -100,9 +107,9 @@ class _Parser(Atoms):
                 factors.append(self.signed_power())
             elif self.take(*_OVER):
                 factors.append(Node("pow", (self.signed_power(), MINUS_ONE)))
-            elif self.kind() in ("text", "word"):
+            elif self.kind() in ("text", "word") and not self.letter():
                 break
-            elif self.starts_factor():
+            elif self.starts_factor() or self.letter():
                 self.juxtaposed(factors)
             else:
                 break
@@ -131,16 +138,22 @@ class _Parser(Atoms):
             node = Node("percent", (node,))
         if self.kind() not in ("text", "word"):
             return node
-        words = []
+        words: list[str] = []
         while self.kind() in ("text", "word"):
             words.append(self.found[self.at].text)
             self.at += 1
         unit = " ".join(words)
-        if self.take("^"):
-            unit += "^" + str(self.group_or_token().value)
-        if not _UNIT.fullmatch(" ".join(words)) or _SCALES.search(unit):
+        power = "^" + str(self.group_or_token().value) if self.take("^") else ""
+        if not _UNIT.fullmatch(unit) or _SCALES.search(unit):
             raise Unreadable(f"{unit!r} is not a unit")
-        return Node("unit", (node,), _unit_name(unit))
+        return Node("unit", (node,), _unit_name(unit, power))
+
+    def letter(self) -> bool:
+        r"""Is the next token a letter in a text command that is no unit, as in 3\mathrm{i}?"""
+        text = self.peek()
+        return (
+            self.kind() == "text" and len(text) == 1 and text.isalpha() and text.lower() not in _UNIT_LETTERS
+        )
 
     def words(self) -> Node:
         """Words that are the whole element, or one letter that is a name."""
@@ -167,7 +180,8 @@ def _simple_fraction(node: Node) -> bool:
     return node.op == "mul" and len(node.args) == 2 and _whole(node.args[0]) and _whole(node.args[1].args[0])
 
 
-def _unit_name(text: str) -> str:
-    name = text.strip(" .").casefold() if len(text) > 2 else text
-    name = name.replace("{", "").replace("}", "")
-    return name[:-1] if len(name) > 3 and name.endswith("s") and not name.endswith("ss") else name
+def _unit_name(words: str, power: str) -> str:
+    name = words.strip(" .").casefold()
+    plural = len(name) > 2 and name.endswith("s") and not name.endswith("ss")
+    name = name[:-1] if plural and name != "inches" else name.removesuffix("es")
+    return _ALIASES.get(name, name) + power

@@ -93,6 +93,11 @@ def as_region(node: Node) -> Node:
     return node
 
 
+def is_reals(node: Node) -> bool:
+    r"""\mathbb{R}"""
+    return node.op == "sym" and node.value in ("\\mathbbR", "\\mathbfR")
+
+
 def _ray(sign: str, end: Node) -> Node | None:
     if sign in ("<", "<="):
         return _interval(False, negated(INFINITY), end, sign == "<=")

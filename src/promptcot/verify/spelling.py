@@ -29,7 +29,8 @@ _GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:[.]
 _WRAPPER = re.compile(_TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
 _TEXT = re.compile("(" + _TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
 _END_MARK = re.compile(r"(?<![.,\\])[.,]$")  # one mark ends a sentence, three mean "and so on"
-_WORDS = re.compile(r"[^\W\d_]{3,}(?:[ ,'-]+[^\W\d_]+)*")
+_WORDS = re.compile(r"(?=.*[^\W\d_]{3}|no$)[^\W\d_]+(?:[ ']+[^\W\d_]+)*", re.IGNORECASE)
+_MIXED = re.compile(r"^(-?\d+) +(\d+)/(\d+)$")
 _TIGHT = re.compile(r"(?<=\w)\s+(?=\w)")
 
 
@@ -53,6 +54,7 @@ def normalize(answer: str) -> str:
         text = whole.group(1).strip()
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
+    text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
     return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
 

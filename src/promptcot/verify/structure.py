@@ -16,7 +16,15 @@ from fractions import Fraction
 from typing import Protocol
 
 from promptcot.verify.exact import Undecided, constant, proportional, same_value
-from promptcot.verify.relations import as_region, has_inequality, is_inequality, named, or_union, simple
+from promptcot.verify.relations import (
+    as_region,
+    has_inequality,
+    is_inequality,
+    is_reals,
+    named,
+    or_union,
+    simple,
+)
 from promptcot.verify.tokens import Unreadable
 from promptcot.verify.tree import MINUS_ONE, Node, negated, number
 
@@ -31,6 +39,7 @@ class Judge(Protocol):
 
     def value(self, a: Node, b: Node) -> bool: ...
     def ratio(self, a: Node, b: Node) -> int: ...
+    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool: ...
     def region(self, a: Node, b: Node) -> bool: ...
 
 
@@ -45,6 +54,13 @@ class Exact:
         """Sign of the constant c with a = c b, 0 if there is none."""
         c = proportional(a, b)
         return 0 if c is None else 1 if c > 0 else -1
+
+    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool:
+        """Only for rational numbers."""
+        value = constant(exact)
+        if value is None:
+            raise Undecided
+        return abs(value - decimal) < within
 
     def region(self, a: Node, b: Node) -> bool:
         """Sets spelled differently need set algebra."""
@@ -81,7 +97,7 @@ class _Comparison:
             return self.relations(a, b)
         if has_inequality(a) or has_inequality(b):
             return self.inequality_lists(a, b)
-        if a.op in _SEQUENCES or b.op in _SEQUENCES:
+        if (a.op in _SEQUENCES or b.op in _SEQUENCES) and not (is_reals(a) or is_reals(b)):
             return self.sequences(a, b)
         if a.op in _REGIONS or b.op in _REGIONS:
             return self.regions(a, b)
@@ -126,7 +142,7 @@ class _Comparison:
     # --- sets of reals
 
     def regions(self, a: Node, b: Node) -> bool:
-        if (a.op not in _REGIONS and not _is_reals(a)) or (b.op not in _REGIONS and not _is_reals(b)):
+        if (a.op not in _REGIONS and not is_reals(a)) or (b.op not in _REGIONS and not is_reals(b)):
             return False
         if a.op == b.op == "union" and len(a.args) == len(b.args) and self.any_order(a.args, b.args):
             return True
@@ -195,7 +211,8 @@ class _Comparison:
         if a.op == "percent" or b.op == "percent":
             return self.percent(a, b)
         if a.op == "degree" or b.op == "degree":
-            return self.same(*(n.args[0] if n.op == "degree" else n for n in (a, b)))
+            x, y = (n.args[0] if n.op == "degree" else n for n in (a, b))
+            return self.same(x, y) or (a.op != b.op and self.value(_radians(a), _radians(b)))
         if a.op == b.op in ("matrix", "det", "ratio") and a.value == b.value:
             return len(a.args) == len(b.args) and self.in_order(a.args, b.args)
         if "text" in (a.op, b.op) or "matrix" in (a.op, b.op) or "ratio" in (a.op, b.op):
@@ -203,12 +220,13 @@ class _Comparison:
         return self.value(a, b)
 
     def percent(self, a: Node, b: Node) -> bool:
-        """10% is 10 where the question asks for percent, and 0.1; but 10 is not 0.1."""
+        """10% is 0.1, and 10 where a question asks for percent; but 0.5% is not 0.5, nor is 10 the same as 0.1."""
         x, y = (n.args[0] if n.op == "percent" else n for n in (a, b))
-        if self.same(x, y):
-            return True
         if a.op == b.op:
-            return False
+            return self.same(x, y)
+        bare = constant(b if a.op == "percent" else a) if not {a.op, b.op} & set(_REGIONS) else None
+        if bare is not None and (abs(bare) >= 1 or not bare) and self.same(x, y):
+            return True
         hundredth = number(Fraction(1, 100))
         return self.same(*(Node("mul", (n.args[0], hundredth)) if n.op == "percent" else n for n in (a, b)))
 
@@ -220,10 +238,8 @@ class _Comparison:
 
     def close(self, exact: Node, decimal: Node) -> bool:
         """Is the decimal the exact value, rounded or cut after its last place?"""
-        value, shown = constant(exact), constant(decimal)
-        if value is None or shown is None:
-            raise Undecided
-        return abs(value - shown) < Fraction(1, 10 ** _places(decimal))
+        shown, within = constant(decimal), Fraction(1, 10 ** _places(decimal))
+        return shown is not None and self.judge.near(exact, shown, within)
 
 
 # --- shapes
@@ -263,10 +279,6 @@ def _is_set(a: Node, b: Node) -> bool:
     return a.op == b.op == "set" or all(x.op == "tuple" for x in (*a.args, *b.args))
 
 
-def _is_reals(node: Node) -> bool:
-    return node.op == "sym" and str(node.value) in ("\\mathbbR", "\\mathbfR")
-
-
 def _digits(node: Node) -> int:
     """Significant digits of a written decimal; 0 for everything else."""
     while node.op == "mul" and len(node.args) == 2 and node.args[0] == MINUS_ONE:
@@ -280,3 +292,9 @@ def _places(node: Node) -> int:
     while node.op == "mul":
         node = node.args[1]
     return max(node.places, 0)
+
+
+def _radians(node: Node) -> Node:
+    if node.op != "degree":
+        return node
+    return Node("mul", (node.args[0], Node("const", (), "\u03c0"), number(Fraction(1, 180))))

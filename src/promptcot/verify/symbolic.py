@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from promptcot.verify.exact import TooLarge, Undecided, proportional, same_value
+from promptcot.verify.relations import is_reals
 from promptcot.verify.tokens import Unreadable
 from promptcot.verify.tree import Node
 
@@ -33,6 +34,15 @@ class Symbolic:
             return same_value(a, b)
         except Undecided:
             return equal(convert(a), convert(b))
+
+    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool:
+        """By evaluation to 60 digits."""
+        import sympy
+
+        value = sympy.N(convert(exact), DIGITS)
+        if not value.is_real:
+            return False
+        return bool(abs(value - _rational(decimal)) < _rational(within))
 
     def ratio(self, a: Node, b: Node) -> int:
         """Sign of the constant c with a = c b, 0 if there is none or its sign is unknown."""
@@ -134,7 +144,7 @@ def convert(node: Node) -> Any:
     op, args = node.op, node.args
     if op == "num":
         assert isinstance(node.value, Fraction)
-        return sympy.Rational(node.value.numerator, node.value.denominator)
+        return _rational(node.value)
     if op == "sym":
         return sympy.Symbol(str(node.value), real=True)
     if op == "const":
@@ -154,6 +164,12 @@ def convert(node: Node) -> Any:
     if op == "fn":
         return _function(str(node.value), list(map(convert, args)))
     raise Unreadable(f"a {op} inside an expression")
+
+
+def _rational(value: Fraction) -> Any:
+    import sympy
+
+    return sympy.Rational(value.numerator, value.denominator)
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -225,7 +241,7 @@ def region(node: Node) -> Any:
         return (sympy.Union if node.value == "or" else sympy.Intersection)(*map(region, args))
     if op == "rel":
         return sympy.Intersection(*(_solutions(*simple) for simple in _pairs(node)))
-    if op == "sym" and str(node.value).startswith("\\mathb"):
+    if is_reals(node):
         return sympy.S.Reals
     raise Unreadable(f"a {op} is no set of numbers")
 
