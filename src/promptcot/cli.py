@@ -10,6 +10,7 @@ import typer
 
 from promptcot import __version__
 from promptcot.errors import UserError
+from promptcot.verify_cli import app as verify_app
 
 app = typer.Typer(
     name="promptcot",
@@ -19,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="First time? `promptcot demo` runs everything on the packaged pocket world, without GPU or network.",
 )
+
+app.add_typer(verify_app, name="verify")
 
 RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
 SetOption = Annotated[

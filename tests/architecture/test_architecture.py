@@ -13,7 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "promptcot"
 FILES = sorted(SRC.rglob("*.py"))
-HEAVY = {"torch", "transformers", "trl", "datasets", "accelerate", "matplotlib", "datasketch", "rapidfuzz"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "accelerate",
+    "matplotlib",
+    "datasketch",
+    "rapidfuzz",
+    "sympy",
+    "math_verify",
+}
 AT_THE_TOP = {
     "lm/transformers.py",
     "lm/decode.py",
@@ -31,7 +42,7 @@ LAYERS = [
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
     {"stages"},
-    {"corridor", "showing"},
+    {"corridor", "showing", "verify_cli"},
     {"ablation"},
     {"cli"},
 ]

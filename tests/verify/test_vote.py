@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.verify.answers import equivalent
-from promptcot.verify.vote import Vote, accept, tally
+from promptcot.verify.vote import Vote, accept, tally, vote_early
 
 
 def test_spellings_of_one_value_vote_together() -> None:
@@ -56,3 +58,74 @@ def test_the_outcome_does_not_depend_on_the_order(answers: list[str | None], rng
     assert (one.votes, one.margin, one.tie, one.valid) == (two.votes, two.margin, two.tie, two.valid)
     assert one.winner is None or equivalent(one.winner, two.winner)
     assert sorted(n for _, n in one.histogram) == sorted(n for _, n in two.histogram)
+
+
+# --- early stopping
+
+
+def same(a: str, b: str) -> bool:
+    return a == b
+
+
+def growth(n: int, silence: bool) -> Iterator[tuple[str | None, ...]]:
+    """Every sequence of n answers up to renaming: a class gets the next letter when it first appears."""
+
+    def extend(done: tuple[str | None, ...], classes: int) -> Iterator[tuple[str | None, ...]]:
+        if len(done) == n:
+            yield done
+            return
+        for k in range(classes + 1):
+            yield from extend((*done, "abcdefgh"[k]), max(classes, k + 1))
+        if silence:
+            yield from extend((*done, None), classes)
+
+    return extend((), 0)
+
+
+@pytest.mark.parametrize(
+    ("min_votes", "min_margin", "silence"), [(5, 1, True), (1, 1, False), (3, 1, False), (4, 2, False)]
+)
+def test_stopping_early_decides_as_all_eight_samples_do_for_every_sequence(
+    min_votes: int, min_margin: int, silence: bool
+) -> None:
+    sequences = saved = 0
+    for answers in growth(8, silence):
+        full = tally(answers, same)
+        early = vote_early(answers, 8, same, min_votes, min_margin)
+        assert early.accepted == accept(full, min_votes, min_margin=min_margin), answers
+        if early.accepted:
+            assert early.vote.winner == full.winner
+        assert early.saved == 8 - early.vote.samples >= 0
+        sequences, saved = sequences + 1, saved + early.saved
+    assert sequences == (21147 if silence else 4140)  # Bell(9): silence is one more class; Bell(8)
+    assert saved > 0
+
+
+def test_a_vote_stops_at_the_first_sample_that_settles_it() -> None:
+    five = vote_early(["1"] * 8, 8, same, 5)
+    assert (five.accepted, five.vote.samples, five.saved) == (True, 5, 3)
+    split = vote_early(["1", "2", "3", "4", "5", "6", "7", "8"], 8, same, 5)
+    assert (split.accepted, split.vote.samples, split.saved) == (False, 5, 3)
+
+
+def test_samples_that_are_not_needed_are_never_drawn() -> None:
+    def draw() -> Iterator[str]:
+        for _ in range(5):
+            yield "1"
+        raise AssertionError("a sixth sample was drawn")
+
+    assert vote_early(draw(), 8, same, 5).saved == 3
+
+
+def test_an_answer_stream_that_ends_early_is_the_whole_vote() -> None:
+    assert vote_early(["1", "1"], 8, same, 2).accepted
+    assert not vote_early([], 8, same, 1).accepted
+
+
+def test_share_and_margin_are_thresholds_too() -> None:
+    vote = tally(["1"] * 4 + ["2"] * 3 + [None], same)
+    assert vote.agreement == pytest.approx(4 / 7)
+    assert accept(vote, 4, min_share=0.5)
+    assert not accept(vote, 4, min_share=0.6)
+    assert not accept(vote, 4, min_margin=2)
+    assert tally([], same).agreement == 0.0

@@ -83,6 +83,6 @@ def check_gold(problems: Sequence[Seed]) -> None:
         if (passes, fails) != (Verdict.CORRECT, Verdict.INCORRECT):
             raise UserError(
                 f"the gold answer {p.answer!r} of {p.source} cannot be judged (itself: {passes}, perturbed: {fails})",
-                expected="an integer, a rational, a decimal or a plain text that equals only itself",
+                expected="an answer that equals itself, and not itself with a 7 behind it",
                 do="correct the answer in the seed file, or leave it out",
             )

@@ -102,6 +102,13 @@ def compare(
     return _release(gold, prediction, bounds or Bounds())
 
 
+def judge_prediction(gold: str | None, prediction: str | None, mode: Mode = "symbolic") -> Judged:
+    r"""As `compare` for a bare answer, as `check_answer` for a text with a box or a thinking block in it."""
+    if prediction is not None and re.search(r"\\(?:boxed|fbox)|</?think>", prediction):
+        return check_answer(gold, prediction, mode=mode)
+    return compare(gold, prediction, mode)
+
+
 def equivalent(gold: str | None, prediction: str | None) -> bool:
     """Do two answers denote the same value, as far as can be told? Symmetric, for votes.
 

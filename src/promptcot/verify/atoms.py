@@ -27,6 +27,7 @@ REGIONS = {
 }
 SIGNS = {"+", "-", "\\pm", "\\mp", "\u00b1"}
 _CLOSERS = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
+_OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree"}
 _CONSTANTS = {"\\pi": "\u03c0", "\u03c0": "\u03c0", "\\infty": "\u221e", "\u221e": "\u221e", "\\imath": "i"}
 _REFUSED = {
     "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "bigcup", "bigcap", "partial",
@@ -203,7 +204,7 @@ class Atoms(ABC):
             return self.absolute("\\|")
         if text in _ACCENTS:
             return Node("sym", (), f"{text}{self.subscript()}")
-        if text[1:] in _REFUSED or not text[1:].isalpha() or text in RELATIONS or text in _CLOSERS:
+        if text[1:] in _REFUSED or not text[1:].isalpha() or text in _OPERATORS:
             raise Unreadable(f"{text} is outside the grammar")
         return self.named(text)  # a Greek letter, a triangle: the name of something
 

@@ -271,7 +271,12 @@ def _spelling(node: Node) -> str:
         return f"degree {_spelling(node.args[0])}"
     top, bottom = form(node)
     lead = bottom[min(bottom)]
-    return "/".join(str(sorted((m, c / lead) for m, c in p.items())) for p in (top, bottom))
+    return "/".join(_terms(_scale(p, 1 / lead)) for p in (top, bottom))
+
+
+def _terms(p: Poly) -> str:
+    # Hexadecimal, as Python refuses to print long decimals.
+    return "+".join(f"{c.numerator:x}/{c.denominator:x}{m}" for m, c in sorted(p.items()))
 
 
 # --- polynomials

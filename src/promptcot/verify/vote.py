@@ -7,8 +7,10 @@ missing or blank answer never votes: silence is not an opinion that others can s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+Equivalent = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,13 @@ class Vote:
         """How many answers voted."""
         return sum(size for _, size in self.histogram)
 
+    @property
+    def agreement(self) -> float:
+        """Share of the valid answers in the largest class; 0 if nobody voted."""
+        return self.votes / self.valid if self.valid else 0.0
 
-def tally(answers: Sequence[str | None], equivalent: Callable[[str, str], bool]) -> Vote:
+
+def tally(answers: Sequence[str | None], equivalent: Equivalent) -> Vote:
     """Count the votes. `equivalent` is asked once for each pair of different spellings."""
     counts = Counter(answer for answer in answers if answer is not None and answer.strip())
     histogram = _histogram(_classes(list(counts), equivalent), counts)
@@ -44,12 +51,86 @@ def tally(answers: Sequence[str | None], equivalent: Callable[[str, str], bool])
     return Vote(winner, sizes[0], len(answers), sizes[0] - sizes[1], tie, histogram)
 
 
-def accept(vote: Vote, min_votes: int) -> bool:
-    """Is there one winner with at least `min_votes` votes? A tie never is."""
-    return vote.winner is not None and vote.votes >= min_votes
+def accept(vote: Vote, min_votes: int, min_share: float = 0.0, min_margin: int = 1) -> bool:
+    """Is there one winner with enough votes, share of the valid votes, and lead? A tie never is."""
+    enough = vote.votes >= min_votes and vote.agreement >= min_share and vote.margin >= min_margin
+    return vote.winner is not None and enough
 
 
-def _classes(spellings: list[str], equivalent: Callable[[str, str], bool]) -> list[list[str]]:
+# --- early stopping
+
+
+@dataclass(frozen=True)
+class Early:
+    """A vote that stopped when its decision was certain: the winning class is accepted or nothing will be.
+
+    accepted: As `accept` decides after all `planned` samples. vote: over the answers that were read; its winner
+    is of the class that wins in the end. saved: samples that were not needed.
+    """
+
+    accepted: bool
+    vote: Vote
+    planned: int
+
+    @property
+    def saved(self) -> int:
+        """How many of the planned samples were not read."""
+        return self.planned - self.vote.samples
+
+
+def vote_early(
+    answers: Iterable[str | None], planned: int, equivalent: Equivalent, min_votes: int, min_margin: int = 1
+) -> Early:
+    """Read answers one at a time and stop as soon as what is still to come cannot change the decision.
+
+    Exact: the same decision and the same winning class as `tally` and `accept` over all `planned` answers, given
+    that `equivalent` is an equivalence (a chain of near-equal answers could merge two classes later).
+
+    Args:
+        answers: At most `planned` of them are taken; sampling may be lazy.
+        planned: How many samples the vote has.
+        equivalent: As for `tally`.
+        min_votes: As for `accept`; without `min_share`, which counts answers that have not been read.
+        min_margin: As for `accept`.
+    """
+    read: list[str | None] = []
+    source = iter(answers)
+    vote = tally(read, equivalent)
+    while len(read) < planned:
+        left = planned - len(read)
+        if (decided := _decision(vote, left, min_votes, min_margin)) is not None:
+            return Early(decided, vote, planned)
+        try:
+            read.append(next(source))
+        except StopIteration:
+            planned = len(read)
+            break
+        vote = tally(read, equivalent)
+    return Early(accept(vote, min_votes, min_margin=min_margin), vote, planned)
+
+
+def _decision(vote: Vote, left: int, min_votes: int, min_margin: int) -> bool | None:
+    """True or False if `left` more answers, whatever they are, lead there; None if it is open.
+
+    Accepted in any case: the leader has its votes and keeps its lead if all go to the second. Refused in any
+    case: not even the class that gets all the rest (a new one, too) reaches the votes and the lead.
+    """
+    sizes = [size for _, size in vote.histogram]
+    lead = max(min_margin, 1)
+    if sizes and sizes[0] >= max(min_votes, 1) and vote.margin - left >= lead:
+        return True
+    for i, size in enumerate([*sizes, 0]):
+        others = sizes[:i] + sizes[i + 1 :]
+        best = size + left
+        if best >= max(min_votes, 1) and best - max(others, default=0) >= lead:
+            return None
+    return False
+
+
+# --- classes
+
+
+def _classes(spellings: list[str], equivalent: Equivalent) -> list[list[str]]:
     """Connected components of the equivalence graph, each in order of first appearance."""
     parent = list(range(len(spellings)))
     for j in range(len(spellings)):

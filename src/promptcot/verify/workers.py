@@ -29,7 +29,7 @@ class Bounds:
     """What one comparison may use: CPU seconds, seconds on the clock, megabytes of address space of its worker."""
 
     cpu_s: float = 0.8
-    wall_s: float = 10.0
+    wall_s: float = 4.0
     memory_mb: int = 1024
 
 
@@ -56,17 +56,21 @@ class _Worker:
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         answered = False
         try:
-            if not self.ready:
-                hello = self.read(STARTUP_S, "the worker did not start")
-                if hello["missing"]:
-                    raise WorkerFailed(f"missing {hello['missing']}")
-                self.ready = True
+            self.wait()
             reply = self.exchange(request)
             answered = True
             return reply
         finally:
             if not answered:  # late, dead, or interrupted: it will not be asked again
                 self.kill()
+
+    def wait(self) -> None:
+        """Until its imports are done. Raises WorkerFailed."""
+        if not self.ready:
+            hello = self.read(STARTUP_S, "the worker did not start")
+            if hello["missing"]:
+                raise WorkerFailed(f"missing {hello['missing']}")
+            self.ready = True
 
     def exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -129,6 +133,19 @@ class Pool:
             raise
         self.give_back(worker)
         return reply
+
+    def warm(self, package: str, bounds: Bounds, count: int) -> None:
+        """Start `count` workers and wait until they are ready; one that fails is left for `ask` to report."""
+        started = []
+        with suppress(WorkerFailed):
+            started = [_Worker(package, bounds) for _ in range(count)]
+        for worker in started:
+            try:
+                worker.wait()
+            except WorkerFailed:
+                worker.kill()
+            else:
+                self.give_back(worker)
 
     def borrow(self, package: str, bounds: Bounds) -> _Worker:
         with self.lock:
