@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.records import Verdict
-from promptcot.verify.answers import check_answer, equivalent, extract_boxed, normalize
+from promptcot.verify.answers import check_answer, compare, equivalent, extract_boxed, normalize
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -200,21 +200,21 @@ def test_every_attempt_ends_in_one_of_four_verdicts(
 # --- against the suites of other checkers
 
 
-def test_no_undisputed_row_of_peer_suites_is_a_false_positive() -> None:
-    rows = [
-        row
-        for row in rows_of("equiv/peer_suites.jsonl")
-        if row["answer_level"] and not row.get("dispute") and row.get("duplicate_of") is None
-    ]
-    found = [equivalent(row["gold_answer"], row["pred_answer"]) for row in rows]
-    assert not [row for row, same in zip(rows, found) if same and not row["expected"]]
-    # The rest needs algebra or structure, which the exact path does not attempt.
-    assert sum(same == row["expected"] for row, same in zip(rows, found)) >= 0.6 * len(rows)
+def judged(rows: list[dict[str, Any]], gold: str, prediction: str) -> list[tuple[dict[str, Any], bool]]:
+    return [(row, compare(row[gold], row[prediction])[0] is Verdict.CORRECT) for row in rows]
 
 
-def test_no_adversarial_row_is_a_false_positive() -> None:
-    rows = rows_of("equiv/authored_adversarial.jsonl")
-    assert not [r for r in rows if not r["expected"] and equivalent(r["gold"], r["prediction"])]
+def test_undisputed_rows_of_peer_suites_have_no_false_positive_and_at_most_two_false_negatives() -> None:
+    rows = [r for r in rows_of("equiv/peer_suites.jsonl") if r["answer_level"] and not r.get("dispute")]
+    unique = judged([r for r in rows if r.get("duplicate_of") is None], "gold_answer", "pred_answer")
+    assert len(unique) > 50
+    assert not [row for row, correct in unique if correct and not row["expected"]]
+    assert len([row for row, correct in unique if not correct and row["expected"]]) <= 2
+
+
+def test_every_adversarial_row_is_judged_as_its_author_says() -> None:
+    rows = judged(rows_of("equiv/authored_adversarial.jsonl"), "gold", "prediction")
+    assert not [row for row, correct in rows if correct != row["expected"]]
 
 
 def test_gsm8k_model_solutions_are_judged_as_their_authors_did() -> None:
@@ -227,9 +227,11 @@ def test_gsm8k_model_solutions_are_judged_as_their_authors_did() -> None:
     assert sum(agree) >= 0.995 * len(agree) > 0
 
 
-@pytest.mark.parametrize("name", ["aime_2024", "aime_2025", "math500"])
+@pytest.mark.parametrize("name", ["aime_2024", "aime_2025", "hmmt_feb_2025", "math500"])
 def test_every_gold_answer_passes_its_own_check_and_fails_when_perturbed(name: str) -> None:
     for row in rows_of(f"math/{name}.jsonl"):
         gold = str(row["answer"])
         assert check_answer(gold, rf"\boxed{{{gold}}}") == (Verdict.CORRECT, "equal")
-        assert check_answer(gold, rf"\boxed{{{gold}1}}")[0] is Verdict.INCORRECT
+        for spoilt in (f"{gold}1", f"{gold}+1", f"2{gold}", f"({gold},1)"):
+            if gold != "0" or spoilt != "20":
+                assert check_answer(gold, rf"\boxed{{{spoilt}}}")[0] is Verdict.INCORRECT, (gold, spoilt)

@@ -159,8 +159,6 @@ def _ask(mode: str, gold: str, prediction: str, digits: int, loose: bool, bounds
         reply = POOL.ask(request, package, bounds)
     except WorkerFailed as failure:
         return Verdict.UNSCORED, _install(str(failure))
-    if reply["reason"] == "too_large":
-        return _oversized(gold)
     if reply["equal"] is None:
         return Verdict.UNSCORED, str(reply["reason"])
     return (Verdict.CORRECT if reply["equal"] else Verdict.INCORRECT), str(reply["reason"])

@@ -27,7 +27,8 @@ REGIONS = {
 }
 SIGNS = {"+", "-", "\\pm", "\\mp", "\u00b1"}
 _CLOSERS = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
-_OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree"}
+_OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree",
+              "\\\\", "\\&", "\\_", "\\#"}  # fmt: skip
 _CONSTANTS = {"\\pi": "\u03c0", "\u03c0": "\u03c0", "\\infty": "\u221e", "\u221e": "\u221e", "\\imath": "i"}
 _REFUSED = {
     "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "bigcup", "bigcap", "partial",
@@ -84,7 +85,7 @@ class Atoms(ABC):
         if kind in ("number", "repeating", "name", "begin"):
             return True
         if kind == "command":
-            return text not in RELATIONS and text not in REGIONS and text not in _CLOSERS and text not in SIGNS and text not in ("\\\\", "\\degree", "\\&", "\\_", "\\#")  # fmt: skip
+            return text not in _OPERATORS
         return text in ("(", "[", "{") or (text == "|" and not self.bars) or text == "\u03c0"
 
     def power(self) -> Node:

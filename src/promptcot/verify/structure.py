@@ -39,7 +39,7 @@ class Judge(Protocol):
 
     def value(self, a: Node, b: Node) -> bool: ...
     def ratio(self, a: Node, b: Node) -> int: ...
-    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool: ...
+    def between(self, value: Node, low: Fraction, high: Fraction) -> bool: ...
     def region(self, a: Node, b: Node) -> bool: ...
 
 
@@ -55,12 +55,12 @@ class Exact:
         c = proportional(a, b)
         return 0 if c is None else 1 if c > 0 else -1
 
-    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool:
+    def between(self, value: Node, low: Fraction, high: Fraction) -> bool:
         """Only for rational numbers."""
-        value = constant(exact)
-        if value is None:
+        known = constant(value)
+        if known is None:
             raise Undecided
-        return abs(value - decimal) < within
+        return low <= known <= high
 
     def region(self, a: Node, b: Node) -> bool:
         """Sets spelled differently need set algebra."""
@@ -238,8 +238,11 @@ class _Comparison:
 
     def close(self, exact: Node, decimal: Node) -> bool:
         """Is the decimal the exact value, rounded or cut after its last place?"""
-        shown, within = constant(decimal), Fraction(1, 10 ** _places(decimal))
-        return shown is not None and self.judge.near(exact, shown, within)
+        shown, place = constant(decimal), Fraction(1, 10 ** _places(decimal))
+        if shown is None:
+            return False
+        below, above = (place / 2, place) if shown > 0 else (place, place / 2)
+        return self.judge.between(exact, shown - below, shown + above)
 
 
 # --- shapes

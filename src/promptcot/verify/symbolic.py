@@ -35,14 +35,12 @@ class Symbolic:
         except Undecided:
             return equal(convert(a), convert(b))
 
-    def near(self, exact: Node, decimal: Fraction, within: Fraction) -> bool:
-        """By evaluation to 60 digits."""
+    def between(self, value: Node, low: Fraction, high: Fraction) -> bool:
+        """By evaluation to 50 digits."""
         import sympy
 
-        value = sympy.N(convert(exact), DIGITS)
-        if not value.is_real:
-            return False
-        return bool(abs(value - _rational(decimal)) < _rational(within))
+        known = sympy.N(convert(value), DIGITS)
+        return bool(known.is_real and _rational(low) <= known <= _rational(high))
 
     def ratio(self, a: Node, b: Node) -> int:
         """Sign of the constant c with a = c b, 0 if there is none or its sign is unknown."""

@@ -72,9 +72,10 @@ def _say(replies: int, reply: dict[str, Any]) -> None:
 def _import(name: str) -> str:
     """Import and warm up; empty, or the name of the package that is not installed."""
     try:
+        __import__(name)
         if name == "math_verify":
             _math_verify("1", r"\frac{1}{2}")  # its parser builds tables at the first use
-        else:
+        elif name == "sympy":
             _symbolic("symbolic", r"\sin^2x", r"1-\cos^2x", 15, False)
     except ImportError as e:
         return e.name or name
@@ -92,7 +93,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             return _math_verify(request["gold"], request["prediction"])
         return _symbolic(**request)
     except TooLarge:
-        return {"equal": None, "reason": "too_large"}
+        return {"equal": None, "reason": "a number is too large to compare"}
     except (Unproven, Undecided):
         return {"equal": None, "reason": "not proven: the values agree to 40 digits, or SymPy cannot decide"}
     except Unreadable as e:
