@@ -135,7 +135,7 @@ def _by_rational(f: Form) -> Form:
 
 def _power(base: Node, exponent: Node) -> Form:
     raised, by = form(exponent), form(base)
-    if set(raised.num) | set(raised.den) > {()}:
+    if not set(raised.num) | set(raised.den) <= {()}:
         return _opaque("pow", base, exponent)
     power = raised.num.get((), Fraction(0)) / raised.den[()]
     if power.denominator == 1:

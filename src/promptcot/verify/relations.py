@@ -93,6 +93,12 @@ def as_region(node: Node) -> Node:
     return node
 
 
+def symbols(node: Node) -> set[str]:
+    """The names of its variables."""
+    own = {str(node.value)} if node.op == "sym" else set()
+    return own.union(*map(symbols, node.args))
+
+
 def is_reals(node: Node) -> bool:
     r"""\mathbb{R}"""
     return node.op == "sym" and node.value in ("\\mathbbR", "\\mathbfR")

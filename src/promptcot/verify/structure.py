@@ -24,7 +24,8 @@ from promptcot.verify.relations import (
     named,
     or_union,
     simple,
-)
+    symbols,
+)  # fmt: skip
 from promptcot.verify.tokens import Unreadable
 from promptcot.verify.tree import MINUS_ONE, Node, negated, number
 
@@ -56,11 +57,11 @@ class Exact:
         return 0 if c is None else 1 if c > 0 else -1
 
     def between(self, value: Node, low: Fraction, high: Fraction) -> bool:
-        """Only for rational numbers."""
+        """low <= value < high, only for rational numbers."""
         known = constant(value)
         if known is None:
             raise Undecided
-        return low <= known <= high
+        return low <= known < high
 
     def region(self, a: Node, b: Node) -> bool:
         """Sets spelled differently need set algebra."""
@@ -167,9 +168,11 @@ class _Comparison:
 
     def inequalities(self, a: Node, b: Node) -> bool:
         """At least one of the two is a relation that is no assignment."""
-        if a.op == b.op == "rel":
-            return self.equations(a, b) or (is_inequality(a) and is_inequality(b) and self.judge.region(a, b))
+        if a.op == b.op == "rel" and self.equations(a, b):
+            return True
         if not is_inequality(a) and not is_inequality(b):
+            return False
+        if a.op == b.op and symbols(a) != symbols(b):
             return False
         a, b = (as_region(n) if n.op == "rel" else n for n in (a, b))
         if "rel" in (a.op, b.op):
@@ -198,16 +201,19 @@ class _Comparison:
         """`x < 1 or x > 3` against the same in another order, or against a set."""
         if has_inequality(a) and has_inequality(b) and a.value == b.value and self.any_order(a.args, b.args):
             return True
+        if has_inequality(a) and has_inequality(b) and symbols(a) != symbols(b):
+            return False
         a, b = (or_union(n) for n in (a, b))
         return self.same(a, b) if "list" not in (a.op, b.op) else self.judge.region(a, b)
 
     # --- single values
 
     def measured(self, a: Node, b: Node) -> bool:
-        units = {n.value for n in (a, b) if n.op == "unit"}
-        if units:
-            a, b = (n.args[0] if n.op == "unit" else n for n in (a, b))
-            return len(units) == 1 and self.same(a, b)
+        units = {"degree" if n.op == "degree" else n.value for n in (a, b) if n.op in ("unit", "degree")}
+        if len(units) > 1:
+            return False
+        if "unit" in (a.op, b.op):
+            return self.same(*(n.args[0] if n.op in ("unit", "degree") else n for n in (a, b)))
         if a.op == "percent" or b.op == "percent":
             return self.percent(a, b)
         if a.op == "degree" or b.op == "degree":
@@ -241,8 +247,9 @@ class _Comparison:
         shown, place = constant(decimal), Fraction(1, 10 ** _places(decimal))
         if shown is None:
             return False
-        below, above = (place / 2, place) if shown > 0 else (place, place / 2)
-        return self.judge.between(exact, shown - below, shown + above)
+        if shown < 0:
+            exact, shown = negated(exact), -shown
+        return self.judge.between(exact, shown - place / 2, shown + place)
 
 
 # --- shapes

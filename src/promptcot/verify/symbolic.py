@@ -40,7 +40,7 @@ class Symbolic:
         import sympy
 
         known = sympy.N(convert(value), DIGITS)
-        return bool(known.is_real and _rational(low) <= known <= _rational(high))
+        return bool(known.is_real and _rational(low) <= known < _rational(high))
 
     def ratio(self, a: Node, b: Node) -> int:
         """Sign of the constant c with a = c b, 0 if there is none or its sign is unknown."""
