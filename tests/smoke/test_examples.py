@@ -18,9 +18,10 @@ def output(name: str) -> str:
 def test_verify_answer_tells_right_from_wrong_and_from_none() -> None:
     lines = output("verify_answer.py").splitlines()
     assert [line.split()[0] for line in lines] == [
-        "correct", "correct", "incorrect", "no_answer", "vote:", "correct", "incorrect",
+        "correct", "correct", "incorrect", "no_answer", "correct", "incorrect", "correct", "incorrect", "vote:",
+        "correct", "incorrect",
     ]  # fmt: skip
-    assert lines[4] == "vote: 12 with 3 of 5, margin 2"
+    assert lines[8] == "vote: 12 with 3 of 5, margin 2"
 
 
 def test_score_rationale_keeps_the_one_with_the_largest_sum() -> None:

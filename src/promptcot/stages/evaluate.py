@@ -65,7 +65,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
         params={**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()},
-        inputs={"seeds": seeds.digest, "model": model_key(weights)},
+        inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
     )  # fmt: skip
 
 

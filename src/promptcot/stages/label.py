@@ -63,7 +63,7 @@ def run(ctx: Context) -> None:
     )  # fmt: skip
     labelled = ctx.table(
         NAME, "problems", Problem, lambda: label(problems, attempts, suites, settings, style), params=params,
-        inputs={**inputs, "attempts": attempts.digest, "suites": suites.digest},
+        inputs={**inputs, "attempts": attempts.digest, "suites": suites.digest}, version=2,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
         raise UserError(

@@ -54,7 +54,7 @@ def one_round(ctx: Context, settings: SelfPlay, source: str, problems: Sequence[
         NAME, f"rollouts{r}", Rollout, asks(NAME, problems, settings.rollouts, r), play,
         params={"rollouts": settings.rollouts, "rounds": settings.rounds, "sampling": settings.sampling.key(),
                 "templates": style, "programs": ctx.recipe.programs.key()},
-        inputs=inputs,
+        inputs=inputs, version=2,
     )  # fmt: skip
     rules = {
         "drop_at": settings.drop_at,

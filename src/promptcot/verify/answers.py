@@ -21,7 +21,7 @@ from promptcot.verify.latex import parse
 from promptcot.verify.release import extract_release, release_equal
 from promptcot.verify.spelling import decimal_comma, normalize, plain_words
 from promptcot.verify.structure import APPROX_DIGITS, Exact, same_answer
-from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tokens import MAX_CHARS, Unreadable
 from promptcot.verify.tree import Node
 from promptcot.verify.workers import POOL, Bounds, WorkerFailed
 
@@ -85,13 +85,17 @@ def compare(
         bounds: Limits of the worker, where one is needed.
 
     Returns:
-        `correct` or `incorrect` with `equal`, `different` or `too_large` (the prediction is a number of more
-        than 100,000 bits); `no_answer` with `empty`; `unscored` with `unreadable_gold`, or why no verdict was
+        `correct` or `incorrect` with `equal`, `different`, `too_large` (the prediction is a number of more than
+        100,000 bits) or `too_long` (more than 4,000 characters, and not the same text); `no_answer` with `empty`; `unscored` with `unreadable_gold`, or why no verdict was
         reached: a time limit, a crash, a missing package, digits that agree without a proof.
     """
     if gold is None or not _readable(gold):
         return Verdict.UNSCORED, "unreadable_gold"
-    if prediction is None or not normalize(prediction):
+    if prediction is None or not prediction.strip():
+        return Verdict.NO_ANSWER, "empty"
+    if len(prediction) > MAX_CHARS or len(gold) > MAX_CHARS:
+        return _EQUAL if gold.strip() == prediction.strip() else (Verdict.INCORRECT, "too_long")
+    if not normalize(prediction):
         return Verdict.NO_ANSWER, "empty"
     if mode == "symbolic":
         return _symbolic(gold, prediction, digits, True, bounds or Bounds())
@@ -117,6 +121,8 @@ def equivalent(gold: str | None, prediction: str | None) -> bool:
     """
     if gold is None or prediction is None or not normalize(gold) or not normalize(prediction):
         return False
+    if max(len(gold), len(prediction)) > MAX_CHARS:
+        return gold.strip() == prediction.strip()
     return _symbolic(gold, prediction, APPROX_DIGITS, False, Bounds())[0] is Verdict.CORRECT
 
 

@@ -15,17 +15,23 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])", ""),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})(?![a-zA-Z])|\\degree(?![a-zA-Z])|\u00b0", r"\\degree "),
+        (r"\u00b2", "^2"),
+        (r"\u00b3", "^3"),
+        (r"\u221a", r"\\sqrt "),
         (r"\\\$|[\u00a3\u20ac]", ""),
         (r"\$|(?<!\\)\\[()\[\]]", ""),
         (r"\\?%|(?<=\d)\s*(?:percent|percentage|pct)$", "%"),
         # A row break \\ before a space is not the space command.
-        (r"(?<!\\)\\[,;:> ]|\\q?quad(?![a-zA-Z])|~", " "),
+        (r"(?<!\\)\\[,;:> ]|\\q?quad|~", " "),
         # \frac12, \frac1{2} and \frac{1}2 are all \frac{1}{2}.
         (r"\\frac\s*([0-9a-zA-Z])", r"\\frac{\1}"),
         (r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
     )
 )
 _GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:[.][0-9]+)?")
+_PHRASE = re.compile(r"^(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*(?=\\?[$(\[\d-])", re.IGNORECASE)
+# Commas in threes, the only ones of an answer without brackets: 12,345 with a unit, a name or a sign around it.
+_GROUPED_WITHIN = re.compile(r"([^,;()\[\]{}\d]*)([1-9]\d{0,2}(?:,\d{3})+)((?![\d,])[^,;()\[\]]*)")
 _WRAPPER = re.compile(_TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
 _TEXT = re.compile("(" + _TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
 _END_MARK = re.compile(r"(?<![.,\\])[.,]$")  # one mark ends a sentence, three mean "and so on"
@@ -41,19 +47,21 @@ def normalize(answer: str) -> str:
     stop go; `\dfrac12` becomes `\frac{1}{2}`; `12,345` becomes `12345` if it is the whole answer. Units and a
     leading `x =` stay: what they mean is decided on the parsed answer.
     """
-    text = answer.strip()
+    text = _PHRASE.sub("", answer.strip().rstrip("\\"))
     if text.isascii() and text.isdigit():
         return text
     text = re.sub(r"\\!\s*", "", text)  # 11,\! 111 groups digits
     text = _THIN_GROUPS.sub(lambda m: m.group().replace(r"\,", "").replace("{,}", ""), text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    text = text.replace("{,}", ",").strip().removeprefix("\\\\").removesuffix("\\\\")
+    text = text.replace("{,}", ",").strip().removeprefix("\\\\")
     text = _END_MARK.sub("", text.strip()).strip()
     if whole := _WRAPPER.fullmatch(text):
         text = whole.group(1).strip()
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
+    if grouped := _GROUPED_WITHIN.fullmatch(text):
+        text = grouped.group(1) + grouped.group(2).replace(",", "") + grouped.group(3)
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
     return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
