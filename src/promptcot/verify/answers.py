@@ -15,7 +15,7 @@ import re
 from typing import Literal
 
 from promptcot.records import Verdict
-from promptcot.verify.boxes import after_thinking, balanced, extract_boxed
+from promptcot.verify.boxes import after_thinking, balanced, extract_boxed, last_box
 from promptcot.verify.exact import TooLarge, Undecided, form
 from promptcot.verify.latex import parse
 from promptcot.verify.release import extract_release, release_equal
@@ -108,6 +108,7 @@ def compare(
 
 def judge_prediction(gold: str | None, prediction: str | None, mode: Mode = "symbolic") -> Judged:
     r"""As `compare` for a bare answer, as `check_answer` for a text with a box or a thinking block in it."""
+    gold = last_box(gold) or gold if gold and "\\boxed" in gold else gold
     if prediction is not None and re.search(r"\\(?:boxed|fbox)|</?think>", prediction):
         return check_answer(gold, prediction, mode=mode)
     return compare(gold, prediction, mode)
@@ -182,7 +183,7 @@ def _release(gold: str, prediction: str, bounds: Bounds) -> Judged:
 
     def symbolic(a: str, b: str) -> bool:
         verdict, reason = _ask("release", normalize(a), normalize(b), APPROX_DIGITS, True, bounds)
-        if verdict is Verdict.UNSCORED and "needs the package" in reason:
+        if verdict is Verdict.UNSCORED:
             failures.append(reason)
         return verdict is Verdict.CORRECT
 

@@ -15,6 +15,8 @@ from promptcot.verify.boxes import last_box
 
 TOLERANCE = 1e-4
 _NUMBER = re.compile(r"-?\d*\.?\d+")
+_UNIT = re.compile(r"\\text\{[^{}]*\}$")
+_MATRIX = re.compile(r"\\begin\{[pb]matrix\}(.+)\\end\{[pb]matrix\}", re.DOTALL)
 _SEQUENCE = re.compile(r"[(\[].+[)\]]", re.DOTALL)
 
 
@@ -28,7 +30,7 @@ def extract_release(text: str) -> str | None:
 
 def release_equal(gold: str, prediction: str, symbolic: Callable[[str, str], bool]) -> bool:
     """The release's comparison; `symbolic` is asked last, about two expressions."""
-    gold, prediction = gold.strip(), prediction.strip()
+    gold, prediction = (_UNIT.sub("", text.strip()) or text for text in (gold, prediction))
     if gold.lower() == prediction.lower():
         return True
     if gold in ("A", "B", "C", "D", "E"):
@@ -44,6 +46,12 @@ def release_equal(gold: str, prediction: str, symbolic: Callable[[str, str], boo
         parts = [text[1:-1].split(",") for text in (gold, prediction)]
         if len(parts[0]) == len(parts[1]):
             return all(release_equal(a, b, symbolic) for a, b in zip(*parts, strict=True))
+    cells = [_MATRIX.fullmatch(text) for text in (gold, prediction)]
+    if cells[0] and cells[1]:
+        parts = [re.split(r"\\\\|&", m[1].removesuffix("\\\\")) for m in cells if m]
+        return len(parts[0]) == len(parts[1]) and all(
+            release_equal(a, b, symbolic) for a, b in zip(*parts, strict=True)
+        )
     return _equations(gold, prediction, symbolic)
 
 

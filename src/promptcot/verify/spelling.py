@@ -3,6 +3,7 @@ r"""One spelling for answers that differ only in typography."""
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # A thin space or {,} groups digits only in threes and never after a leading 0: 1{,}5 may be a decimal comma.
 _THIN_GROUPS = re.compile(r"(?<![\d.,}])[1-9]\d{0,2}(?:(?:\\,|\{,\})\d{3})+(?!\d)")
@@ -40,6 +41,7 @@ _MIXED = re.compile(r"^(-?\d+) +(\d+)/(\d+)$")
 _TIGHT = re.compile(r"(?<=\w)\s+(?=\w)")
 
 
+@lru_cache(maxsize=1024)  # asked several times about the same gold
 def normalize(answer: str) -> str:
     r"""One spelling for answers that differ only in typography.
 

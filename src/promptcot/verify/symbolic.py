@@ -74,7 +74,7 @@ class Tolerant(Symbolic):
         import sympy
 
         x, y = convert(a), convert(b)
-        if x.is_number and y.is_number:
+        if x.is_number and y.is_number and x.is_finite and y.is_finite:
             return bool(abs(sympy.N(x) - sympy.N(y)) <= 1e-4 * max(abs(sympy.N(x)), abs(sympy.N(y))))
         try:
             return super().value(a, b)
@@ -175,7 +175,7 @@ def _power(base: Any, exponent: Any) -> Any:
 
     if base == 0 and exponent.is_negative:
         raise Unreadable("division by zero")
-    if exponent.is_number and base.is_number and exponent.is_finite and abs(sympy.N(exponent)) > 10_000:
+    if exponent.is_number and exponent.is_finite and abs(sympy.N(exponent)) > 10_000:
         raise TooLarge
     return sympy.Pow(base, exponent)
 

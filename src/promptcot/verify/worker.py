@@ -112,8 +112,11 @@ def _symbolic(mode: str, gold: str, prediction: str, digits: int, loose: bool) -
     from promptcot.verify.structure import same_answer
     from promptcot.verify.symbolic import Symbolic, Tolerant
 
-    judge = Tolerant() if mode == "release" else Symbolic()
-    same = same_answer(parse(gold), parse(prediction), judge, digits, loose)
+    left, right = parse(gold), parse(prediction)
+    if mode == "release":  # which knows expressions only, no lists or inequalities
+        same = Tolerant().value(left, right)
+    else:
+        same = same_answer(left, right, Symbolic(), digits, loose)
     return {"equal": same, "reason": "equal" if same else "different"}
 
 

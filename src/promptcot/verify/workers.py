@@ -28,7 +28,7 @@ STARTUP_S = 60.0
 class Bounds:
     """What one comparison may use: CPU seconds, seconds on the clock, megabytes of address space of its worker."""
 
-    cpu_s: float = 0.8
+    cpu_s: float = 0.6
     wall_s: float = 4.0
     memory_mb: int = 1024
 
