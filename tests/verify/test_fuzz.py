@@ -47,7 +47,11 @@ def mutated(rng: random.Random) -> str:
 def pairs(count: int, seed: int) -> list[tuple[str, str]]:
     rng = random.Random(seed)
     makers = (noise, mutated, mutated)
-    return [(rng.choice(makers)(rng), rng.choice(makers)(rng)) for _ in range(count)]
+    found = []
+    for _ in range(count):
+        gold = rng.choice(makers)(rng)
+        found.append((gold, f" {gold}." if rng.random() < 0.05 else rng.choice(makers)(rng)))
+    return found
 
 
 def test_no_answer_makes_the_checker_fail_or_hang() -> None:
