@@ -10,12 +10,12 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check setup sandbox clean
 
-demo: setup
+demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
 
-test: check
+test: check sandbox
 	$(BIN)/python -m pytest
 
 check: setup
@@ -24,6 +24,12 @@ check: setup
 	$(BIN)/mypy
 
 setup: $(VENV)/.ready
+
+# Programs run in bubblewrap where it is, else in Landlock. Root can get the former; failing to is no error.
+sandbox:
+	@command -v bwrap >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	  apt-get install -y -q bubblewrap || { apt-get update -q && apt-get install -y -q bubblewrap; }; } >/dev/null 2>&1 \
+	  || echo "bubblewrap could not be installed; see $(BIN)/promptcot doctor"
 
 # uv does not read pip's PIP_FIND_LINKS; a machine that sets it has wheels on disk.
 $(VENV)/.ready: pyproject.toml constraints.txt

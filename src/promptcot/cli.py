@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptcot import __version__
+from promptcot import __version__, verify_code_cli
 from promptcot.errors import UserError
 from promptcot.verify_cli import app as verify_app
 
@@ -204,6 +204,19 @@ def show(
         showing.rows(run, table, rejects, sample)
     else:
         showing.overview(run, json_)
+
+
+@app.command()
+def doctor(json_: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
+    """Which sandboxes work on this machine for programs that models write, and why one does not."""
+    from promptcot import doctor
+
+    raise typer.Exit(doctor.run(json_))
+
+
+verify = typer.Typer(help="Run and judge programs in a file.", no_args_is_help=True)
+verify_code_cli.add(verify)
+app.add_typer(verify, name="verify")
 
 
 def main() -> None:

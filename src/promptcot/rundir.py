@@ -35,6 +35,7 @@ class RunDir:
     def __init__(self, path: Path, recipe: Recipe, *, parent: Path | None = None) -> None:
         self.path, self.recipe, self.parent = path, recipe, parent
         self._keys: dict[Path, str] = {}  # of finished steps, without their arms
+        self.facts: dict[str, str] = {}  # what else the headers of new steps say
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / ".lock").open("w")
@@ -88,7 +89,7 @@ class RunDir:
         path = self.path / folder(stage) / name
         if not (path / "step.json").exists():
             self._adopt(path, key)
-        return Step(path, record, key, provenance())
+        return Step(path, record, key, {**provenance(), **self.facts})
 
     def _adopt(self, path: Path, key: dict[str, Any]) -> None:
         """Take over a finished step with the same key: from the parent, or from another arm (`ARM.step`) of this run.

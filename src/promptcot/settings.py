@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from promptcot.lm.base import EngineSpec, SamplingParams
+from promptcot.verify.sandbox.backends import Choice
 
 STAGES = (
     "seeds", "annotate", "coldstart", "em", "synthesize", "curate",
@@ -252,8 +253,9 @@ class Label(Section):
 
 
 class Rules(Section):
-    """Limits for running programs. The runner is a killable process with limits, not a sandbox."""
+    """How programs are run. sandbox "auto" takes bwrap, else landlock, else refuses; "unsafe" is limits only."""
 
+    sandbox: Choice = "auto"
     wall_s: Positive = 6.0
     memory_mb: PositiveInt = 1024
     output_kb: PositiveInt = 256

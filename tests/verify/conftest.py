@@ -1,4 +1,4 @@
-"""Idle SymPy workers are children of this process; each module leaves none to the next."""
+"""Every back end that works here; one that does not is skipped with the reason. No idle worker outlives a module."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ from collections.abc import Iterator
 
 import pytest
 
+from promptcot.verify.sandbox import Choice, probe
 from promptcot.verify.workers import POOL
+
+CONFINED: tuple[Choice, ...] = ("bwrap", "landlock")
+
+
+def _usable(name: Choice) -> Choice:
+    if why := probe(name).why:
+        pytest.skip(f"the back end '{name}' is absent: {why}")
+    return name
+
+
+@pytest.fixture(params=CONFINED)
+def sandbox(request: pytest.FixtureRequest) -> Choice:
+    """A back end that confines."""
+    return _usable(request.param)
+
+
+@pytest.fixture(params=(*CONFINED, "unsafe"))
+def runner(request: pytest.FixtureRequest) -> Choice:
+    """Any back end: what holds for honest programs and for limits holds in all of them."""
+    return _usable(request.param)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def no_idle_workers() -> Iterator[None]:
+    """Idle SymPy workers are children of this process; each module leaves none to the next."""
     yield
     POOL.shut()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promptcot.records import UnitTest, Verdict
 from promptcot.verify import programs
-from promptcot.verify.process import Limits, Run
 from promptcot.verify.programs import check_program, extract_program, same_output
+from promptcot.verify.sandbox import Limits, Run
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DOUBLE = "print(2 * int(input()))"

@@ -46,7 +46,7 @@ def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> di
         "wall_s": round(sum(wall.values()), 1), "peak_rss_mb": ctx.clock.peak_rss_mb(),
         "provenance": {
             "seed": recipe.run.seed, "python": provenance()["python"], "packages": package_versions(),
-            "code_version": provenance()["code"], "program_runner": "process (limits only, not a sandbox)",
+            "code_version": provenance()["code"], "program_runner": program_runner(ctx),
             "digests": digests,
         },
         "recipe": recipe.model_dump(mode="json"),
@@ -55,6 +55,14 @@ def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> di
     report |= evaluation(ctx)
     report["headline"] = headline(report)
     return report
+
+
+def program_runner(ctx: Context) -> str:
+    """What confined the programs of this run, as the headers of its steps say."""
+    found = {
+        step["program_runner"] for _, step, _ in finished_steps(ctx.run.path) if "program_runner" in step
+    }
+    return ", ".join(sorted(found)) or "no programs were run"
 
 
 def em(ctx: Context) -> dict[str, Any]:

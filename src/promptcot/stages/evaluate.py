@@ -10,7 +10,7 @@ from promptcot.records import Rollout, Seed, Verdict
 from promptcot.settings import Evaluate, Model
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
-from promptcot.stages.solving import attempt
+from promptcot.stages.solving import attempt, rules_for
 from promptcot.verify.answers import check_answer
 
 NAME = "evaluate"
@@ -60,7 +60,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     spec = model.spec(weights)
     style = ctx.recipe.templates
     fn = partial(
-        attempt, model=spec, params=settings.sampling.params(), style=style, rules=ctx.recipe.programs
+        attempt, model=spec, params=settings.sampling.params(), style=style, rules=rules_for(ctx, problems)
     )  # fmt: skip
     ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,

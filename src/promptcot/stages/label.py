@@ -20,10 +20,10 @@ from promptcot.records import Ask, Problem, Reject, Rollout, Suite, SuiteAsk, Un
 from promptcot.runner.worker import Worker
 from promptcot.settings import Label, Rules
 from promptcot.stages.context import Context, asks, model_key
-from promptcot.stages.solving import attempt, limits
+from promptcot.stages.solving import attempt, limits, rules_for
 from promptcot.store import Step
 from promptcot.verify.answers import equivalent
-from promptcot.verify.process import run_program
+from promptcot.verify.sandbox import run_program
 from promptcot.verify.suites import parse_test, vet
 from promptcot.verify.vote import tally
 
@@ -56,7 +56,7 @@ def run(ctx: Context) -> None:
         params=params,
         inputs=inputs,
     )
-    vetting = partial(vet_suite, settings=settings, rules=ctx.recipe.programs)
+    vetting = partial(vet_suite, settings=settings, rules=rules_for(ctx, code))
     suites = ctx.map(
         NAME, "suites", Suite, suite_asks(code, attempts, tests), vetting, params=params,
         inputs={"attempts": attempts.digest, "tests": tests.digest},
@@ -136,11 +136,9 @@ def _vet_one(row: SuiteAsk, settings: Label, rules: Rules) -> Suite | Reject:
         return Reject(row.id, "no_test_proposed")
     if len(row.programs) < settings.min_votes:
         return Reject(row.id, "too_few_programs", f"{len(row.programs)} programs")
-    outputs: list[list[str | None]] = []
-    for program in row.programs:
-        runs = run_program(program, [t.input for t in row.tests], **vars(limits(rules)))
-        outputs.append([r.stdout if r.status == "ok" else None for r in runs])
-    by_test = [[o[i] for o in outputs] for i in range(len(row.tests))]
+    inputs = [t.input for t in row.tests]
+    outputs = {program: stable_outputs(program, inputs, rules) for program in set(row.programs)}
+    by_test = [[outputs[program][i] for program in row.programs] for i in range(len(inputs))]
     vetted = vet(list(row.tests), by_test, min_votes=settings.min_votes)
     kept = [v for v in vetted if v.decision != "dropped"]
     if len(kept) < settings.min_tests:
@@ -151,6 +149,18 @@ def _vet_one(row: SuiteAsk, settings: Label, rules: Rules) -> Suite | Reject:
         relabelled=sum(v.decision == "relabelled" for v in kept),
         programs=len(row.programs), votes=min(v.votes for v in kept), margin=min(v.margin for v in kept),
     )  # fmt: skip
+
+
+def stable_outputs(program: str, inputs: Sequence[str], rules: Rules) -> list[str | None]:
+    """What a program prints for each input; None where it fails or where another hash seed changes it."""
+    first, second = (
+        [
+            r.stdout if r.status == "ok" else None
+            for r in run_program(program, inputs, limits(rules), sandbox=rules.sandbox, hash_seed=seed)
+        ]
+        for seed in (0, 1)
+    )
+    return [a if a == b else None for a, b in zip(first, second, strict=True)]
 
 
 def label(

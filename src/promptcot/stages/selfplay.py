@@ -20,7 +20,7 @@ from promptcot.records import Pair, Problem, Reject, Rollout, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import Preference, SelfPlay
 from promptcot.stages.context import Context, asks, model_key
-from promptcot.stages.solving import attempt
+from promptcot.stages.solving import attempt, rules_for
 from promptcot.store import Step
 
 NAME = "selfplay"
@@ -48,7 +48,7 @@ def one_round(ctx: Context, settings: SelfPlay, source: str, problems: Sequence[
     spec = settings.model.spec(solver(ctx, r - 1))
     inputs = {"problems": source, "model": model_key(spec.model)}
     play = partial(
-        attempt, model=spec, params=settings.sampling.params(), style=style, rules=ctx.recipe.programs
+        attempt, model=spec, params=settings.sampling.params(), style=style, rules=rules_for(ctx, problems)
     )
     rollouts = ctx.map(
         NAME, f"rollouts{r}", Rollout, asks(NAME, problems, settings.rollouts, r), play,
@@ -115,6 +115,9 @@ def pairs_of(
     wrong = [
         a for a in attempts if a.verdict in (Verdict.INCORRECT, Verdict.NO_ANSWER) and a.finish == "stop"
     ]
+    attempts = [a for a in attempts if a.verdict != Verdict.UNSCORED]
+    if not attempts:
+        return Reject(p.id, "unscored")
     solved = len(right) / len(attempts)
     too_easy = solved >= settings.drop_at if settings.drop_rule == "at" else solved > settings.drop_at
     if too_easy:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from promptcot.domains import get
 from promptcot.domains.base import Domain
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
-from promptcot.records import Ask, Reject, Rollout, UnitTest, Verdict
+from promptcot.records import Ask, Problem, Reject, Rollout, Seed, UnitTest, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import Rules
+from promptcot.stages.context import Context
 from promptcot.verify.answers import check_answer
-from promptcot.verify.process import Limits
 from promptcot.verify.programs import check_program
+from promptcot.verify.sandbox import Limits, choose
+
+
+def rules_for(ctx: Context, rows: Sequence[Seed | Problem]) -> Rules:
+    """The recipe's rules with the back end that this run uses, if there are programs to run at all.
+
+    The driver chooses, before any work is done, and the workers may not choose anew: the same run never runs in
+    two ways without a word. The steps' headers name the back end.
+
+    Raises:
+        UserError: there is no sandbox here, with what to do.
+    """
+    rules = ctx.recipe.programs
+    if not any(get(row.domain, ctx.recipe.templates).answer_kind == "tests" for row in rows):
+        return rules
+    backend = choose(rules.sandbox)
+    ctx.run.facts["program_runner"] = str(backend)
+    return rules.model_copy(update={"sandbox": backend.name})
 
 
 def limits(rules: Rules) -> Limits:
     """The recipe's limits for one program."""
     return Limits(
         wall_s=rules.wall_s,
-        cpu_s=rules.wall_s,
+        cpu_s=rules.wall_s + 1,
         memory_mb=rules.memory_mb,
         output_bytes=rules.output_kb * 1024,
     )
@@ -62,7 +82,7 @@ def judge(
     if answer is None:
         return Verdict.NO_ANSWER.value, "truncated" if finish == "length" else "no_final_answer"
     if domain.answer_kind == "tests":
-        verdict, reason, _ = check_program(answer, tests, limits(rules))
+        verdict, reason, _ = check_program(answer, tests, limits(rules), sandbox=rules.sandbox, stop=True)
         return verdict.value, reason
     verdict, reason = check_answer(gold, text)
     return verdict.value, reason

@@ -1,0 +1,17 @@
+"""Running untrusted programs: `run_program` in a back end that `choose` found fit."""
+
+from promptcot.verify.sandbox.backends import Backend, Choice, Probe, choose, probe
+from promptcot.verify.sandbox.run import TESTS_PER_INTERPRETER, Limits, Run, Status, run_program
+
+__all__ = [
+    "TESTS_PER_INTERPRETER",
+    "Backend",
+    "Choice",
+    "Limits",
+    "Probe",
+    "Run",
+    "Status",
+    "choose",
+    "probe",
+    "run_program",
+]

@@ -1,0 +1,204 @@
+"""`promptcot verify code` and `promptcot verify run`: programs from a JSONL file, in the sandbox.
+
+Both write one row for every row they read, in the same order; a row that cannot be used says so and stops nothing.
+Join them to another typer app with `add(app)`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from promptcot.errors import UserError
+
+if TYPE_CHECKING:
+    from promptcot.records import UnitTest
+    from promptcot.verify.programs import Mode
+    from promptcot.verify.sandbox import Limits
+
+Row = dict[str, Any]
+Sandbox = Literal["auto", "bwrap", "landlock", "unsafe"]
+InOption = Annotated[Path, typer.Option("--in", help="JSONL file to read.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="JSONL file to write (default: stdout).")]
+SandboxOption = Annotated[Sandbox, typer.Option("--sandbox", help="See `promptcot doctor`.")]
+WallOption = Annotated[float, typer.Option("--wall-s", help="Seconds on the clock, per test.")]
+MemoryOption = Annotated[int, typer.Option("--memory-mb", help="Address space, per test.")]
+OutputOption = Annotated[int, typer.Option("--output-kb", help="Of stdout, and of stderr, per test.")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="At the same time (0 = one per core).", min=0)]
+
+
+def add(app: typer.Typer) -> None:
+    """Give `app` the commands `code` and `run`."""
+    app.command("code")(code)
+    app.command("run")(run)
+
+
+def code(
+    in_: InOption,
+    out: OutOption = None,
+    sandbox: SandboxOption = "auto",
+    wall_s: WallOption = 6.0,
+    memory_mb: MemoryOption = 1024,
+    output_kb: OutputOption = 1024,
+    workers: WorkersOption = 0,
+    mode: Annotated[
+        Literal["lcb", "judge"], typer.Option("--mode", help="For rows without a field `mode`.")
+    ] = "lcb",
+    extract: Annotated[
+        bool, typer.Option("--extract", help="`solution` is a whole answer: take its last code block.")
+    ] = False,
+) -> None:
+    """Judge solutions by their tests: fields `solution`, `inputs`, `outputs`, optional `fn_name`, `mode`.
+
+    Adds `verdict` (correct, incorrect, no_answer, unscored), `reason`, and `codes`, LiveCodeBench's result of each
+    test up to the first that fails: true, -2 wrong output, -3 timeout, -4 error, -5 not scored.
+    """
+    limits = _limits(sandbox, wall_s, memory_mb, output_kb)
+    _map(in_, out, workers, partial(judge_row, limits=limits, sandbox=sandbox, mode=mode, extract=extract))
+
+
+def run(
+    in_: InOption,
+    out: OutOption = None,
+    sandbox: SandboxOption = "auto",
+    wall_s: WallOption = 6.0,
+    memory_mb: MemoryOption = 1024,
+    output_kb: OutputOption = 1024,
+    workers: WorkersOption = 0,
+) -> None:
+    """Run programs: field `code`, optional `stdin`.
+
+    Adds `status` (ok, timeout, error, memory, output_limit, lost; unscored for a row that cannot be used),
+    `stdout`, `stderr`, `exit_code`, `wall_s`, `max_rss_mb`.
+    """
+    limits = _limits(sandbox, wall_s, memory_mb, output_kb)
+    _map(in_, out, workers, partial(run_row, limits=limits, sandbox=sandbox))
+
+
+def judge_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode, extract: bool) -> Row:
+    """The row with its verdict, or why it has none."""
+    from promptcot.records import Verdict
+    from promptcot.verify.programs import CODES, extract_program, run_tests
+
+    try:
+        mode, function = _how(row, mode)
+        tests = _tests(row, function)
+        text = _field(row, "solution", str)
+    except UserError as error:
+        return {**row, "verdict": Verdict.UNSCORED.value, "reason": _short(error), "codes": []}
+    program = extract_program(text, mode) if extract else text
+    if program is None or not program.strip():
+        return {**row, "verdict": Verdict.NO_ANSWER.value, "reason": "no_program", "codes": []}
+    ends = run_tests(program, tests, limits, sandbox=sandbox, mode=mode, function=function, stop=True)
+    verdict = {"passed": Verdict.CORRECT, "lost": Verdict.UNSCORED}.get(ends[-1], Verdict.INCORRECT)
+    return {**row, "verdict": verdict.value, "reason": ends[-1], "codes": [CODES[end] for end in ends]}
+
+
+def _how(row: Row, mode: Mode) -> tuple[Mode, str]:
+    """The row's mode and the function it calls, if any."""
+    given = _field(row, "mode", str, mode)
+    if given not in ("lcb", "judge"):
+        raise UserError(f"mode is {given!r}", expected="lcb or judge")
+    function = _field(row, "fn_name", str, "")
+    if function and not function.isidentifier():
+        raise UserError(f"fn_name is {function!r}", expected="the name of a function")
+    return given, function
+
+
+def _tests(row: Row, function: str) -> list[UnitTest]:
+    from promptcot.verify.programs import pair_tests
+
+    return pair_tests(_field(row, "inputs", list), _field(row, "outputs", list), function)
+
+
+def run_row(row: Row, *, limits: Limits, sandbox: Sandbox) -> Row:
+    """The row with what its program did, or why it was not run."""
+    from promptcot.verify.sandbox import run_program
+
+    try:
+        program, stdin = _field(row, "code", str), _field(row, "stdin", str, "")
+    except UserError as error:
+        empty = {"stdout": "", "stderr": _short(error), "exit_code": None, "wall_s": 0.0, "max_rss_mb": 0.0}
+        return {**row, "status": "unscored", **empty}
+    (done,) = run_program(program, [stdin], limits, sandbox=sandbox)
+    return {
+        **row, "status": done.status, "stdout": done.stdout, "stderr": done.stderr, "exit_code": done.exit_code,
+        "wall_s": done.wall_s, "max_rss_mb": done.max_rss_mb,
+    }  # fmt: skip
+
+
+_REQUIRED = object()
+_KINDS: dict[type[Any], str] = {str: "a string", list: "a list of strings"}
+
+
+def _field(row: Row, name: str, kind: type[Any], default: Any = _REQUIRED) -> Any:
+    if "problem with the line" in row:
+        raise UserError(row["problem with the line"])
+    value = row.get(name)
+    if value is None and default is not _REQUIRED:
+        return default
+    if not isinstance(value, kind):
+        seen = f"{name} is {value!r}"[:200] if name in row else f"no field {name}"
+        raise UserError(seen, expected=_KINDS[kind])
+    return value
+
+
+def _short(error: UserError) -> str:
+    return f"{error.seen} (expected: {error.expected})" if error.expected else error.seen
+
+
+def _limits(sandbox: Sandbox, wall_s: float, memory_mb: int, output_kb: int) -> Limits:
+    """The limits; refuses at once where there is no sandbox, not row by row."""
+    from promptcot.verify.sandbox import Limits, choose
+
+    choose(sandbox)
+    return Limits(wall_s, wall_s + 1, memory_mb, output_kb * 1024)
+
+
+def _map(source: Path, out: Path | None, workers: int, fn: Callable[[Row], Row]) -> None:
+    """Rows of a file through `fn`, several at a time, written in their order as soon as they are done."""
+    try:
+        lines = source.open(encoding="utf-8", errors="replace")
+        sink = out.open("w", encoding="utf-8") if out else sys.stdout
+    except OSError as error:
+        raise UserError(
+            f"'{error.filename}': {error.strerror}", expected="a JSONL file to read, a place to write to"
+        ) from None
+    with lines:
+        for row in _parallel(_rows(lines), fn, workers or os.cpu_count() or 1):
+            sink.write(json.dumps(row) + "\n")
+            sink.flush()
+    if out:
+        sink.close()
+
+
+def _rows(lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            row = {"problem with the line": f"line {number} is not JSON: {error}"}
+        yield row if isinstance(row, dict) else {"problem with the line": f"line {number} is not an object"}
+
+
+def _parallel(rows: Iterable[Row], fn: Callable[[Row], Row], workers: int) -> Iterator[Row]:
+    """`map` over threads with a bounded number of rows in hand."""
+    waiting: deque[Future[Row]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for row in rows:
+            waiting.append(pool.submit(fn, row))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
