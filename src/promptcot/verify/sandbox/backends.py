@@ -142,10 +142,13 @@ def _unsafe() -> Backend:
 
 
 def _landlock() -> Backend:
-    readable = (*runtime(), *(d for d in _DEVICES if os.path.exists(d)))
     return Backend(
-        "landlock", "landlock", interpreter(), seccomp.build(), readable, about=f"ABI {landlock_abi()}"
+        "landlock", "landlock", interpreter(), seccomp.build(), _readable(), about=f"ABI {landlock_abi()}"
     )
+
+
+def _readable() -> tuple[str, ...]:
+    return (*runtime(), *(d for d in _DEVICES if os.path.exists(d)))
 
 
 def landlock_abi() -> int:
@@ -158,14 +161,20 @@ def landlock_abi() -> int:
 def _bwrap() -> Backend:
     command = shutil.which("bwrap") or "bwrap"
     said = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    landlock = landlock_abi() > 0  # where there is one, a second fence
     return Backend(
-        "bwrap", "seccomp", interpreter(), seccomp.build(), (), _bwrap_command(command), True,
+        "bwrap", "landlock" if landlock else "seccomp", interpreter(), seccomp.build(),
+        (*_readable(), "/tmp") if landlock else (), _bwrap_command(command, landlock), True,
         launcher=_INSIDE, about=said,
     )  # fmt: skip
 
 
-def _bwrap_command(command: str) -> tuple[str, ...]:
-    """Nothing of the host but Python, read-only; nothing writable at all; no network; no way to gain rights."""
+def _bwrap_command(command: str, proc: bool) -> tuple[str, ...]:
+    """Nothing of the host but Python, read-only; nothing writable at all; no network; no way to gain rights.
+
+    `/proc` is there only if Landlock fences it: its files belong to root, and root may be who we are. Programs
+    need it for `/dev/stdin`.
+    """
     words = [
         command, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--as-pid-1",
         "--cap-drop", "ALL", "--hostname", "sandbox",
@@ -174,7 +183,8 @@ def _bwrap_command(command: str) -> tuple[str, ...]:
         words.append("--disable-userns")
     for path in _outermost(runtime()):
         words += ["--symlink", os.readlink(path), path] if _short_link(path) else ["--ro-bind", path, path]
-    words += ["--ro-bind", _LAUNCHER, _INSIDE, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+    words += ["--ro-bind", _LAUNCHER, _INSIDE, *(("--proc", "/proc") if proc else ())]
+    words += ["--dev", "/dev", "--remount-ro", "/dev"]
     return (*words, "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/tmp")
 
 
