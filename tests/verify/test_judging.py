@@ -75,19 +75,22 @@ CLEVER = {
     "patched builtins": "import builtins\nbuiltins.all = builtins.any = lambda *a: True\nclass Solution:\n    def f(self, x): return 1",
     "many results": "import os\nclass Solution:\n    def f(self, x):\n        os.write(3, b'1\\n2\\ntrue\\n'); return True",
     "reports": "import os\nclass Solution:\n    def f(self, x):\n        for fd in range(64):\n            try: os.write(fd, b'end 0 0 0 0 0 -\\ndone\\n')\n            except OSError: pass\n        os._exit(0)",
+    # The expected number is 8241 and six digits that these programs do not know.
     "frames": (
-        "import sys, gc\nclass Solution:\n    def f(self, x):\n        frame, seen = sys._getframe(), []\n"
+        "import sys, gc, re\nclass Solution:\n    def f(self, x):\n        frame, seen = sys._getframe(), []\n"
         "        while frame:\n            seen += map(repr, [*frame.f_locals.values(), *frame.f_globals.values()]); frame = frame.f_back\n"
         "        seen += [repr(o) for o in gc.get_objects() if isinstance(o, (list, tuple, dict))]\n"
-        "        wanted = [s for s in seen if '82419' + '90017' in s]\n        return int('82419' + '90017') if wanted else 0"
+        "        return int((re.findall('8241[0-9]{6}', ' '.join(seen)) or [0])[0])"
     ),
     "memory": (
-        "class Solution:\n    def f(self, x):\n        wanted = bytes(reversed(b'7100991428'))\n        with open('/proc/self/mem', 'rb') as mem:\n"
+        "import re\nclass Solution:\n    def f(self, x):\n        found = []\n        with open('/proc/self/mem', 'rb') as mem:\n"
         "            for line in open('/proc/self/maps'):\n                a, b = (int(v, 16) for v in line.split()[0].split('-'))\n"
-        "                try: mem.seek(a); found = mem.read(b - a).count(wanted)\n                except (OSError, OverflowError, ValueError): continue\n"
-        "                if found > 3: return 8241990017\n        return 0"
+        "                try: mem.seek(a); found += re.findall(b'8241[0-9]{6}', mem.read(b - a))\n                except (OSError, OverflowError, ValueError): continue\n"
+        "        return int((found or [0])[0])"
     ),
-    "arguments": "import sys\nclass Solution:\n    def f(self, x): return int(([a for a in [*sys.argv, *sys.orig_argv] if '82419' in a] or [0])[0])",
+    "arguments": (
+        "import sys, re\nclass Solution:\n    def f(self, x): return int((re.findall('8241[0-9]{6}', ' '.join([*sys.argv, *sys.orig_argv])) or [0])[0])"
+    ),
 }
 
 
@@ -252,8 +255,9 @@ def test_tests_that_do_not_fit_are_an_error(inputs: list[str], outputs: list[str
 
 
 def test_a_timeout_of_the_clock_is_tried_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from promptcot.verify.sandbox import run
+    from promptcot.verify.sandbox import choose, run
 
+    choose("unsafe")  # its trial is run before the replacement
     asked: list[list[str]] = []
 
     def batch(backend: object, code: str, stdins: list[str], limits: Limits, **_: object) -> list[Run]:

@@ -265,13 +265,10 @@ def become_test(fds: str, options: Options, kernel: Kernel | None, ruleset: int)
     stdin, stdout, stderr = map(int, fds.split(","))
     os.dup2(stdin, 0)
     os.dup2(stderr, 2)
-    first = 3
-    if options.function:  # what the program prints goes nowhere; stdout carries the result
-        os.dup2(stdout, RESULT_FD)
-        first = RESULT_FD + 1
-        stdout = NOWHERE
-    os.dup2(stdout, 1)
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    # What a called function's program prints goes nowhere. Last, as any of the others may have the number 3.
+    os.dup2(NOWHERE if options.function else stdout, 1)
+    os.dup2(stdout, RESULT_FD)
+    os.closerange(RESULT_FD + bool(options.function), os.sysconf("SC_OPEN_MAX"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 
