@@ -280,11 +280,25 @@ def fresh_main(name: str) -> dict[str, object]:
     sys.argv[:] = ["solution.py"]
     sys.orig_argv[:] = ["python", "solution.py"]
     sys.excepthook = show_without_launcher
+    offer_no_fork()
     module = type(sys)(name)
     # Without `site`, whose import costs more than most tests, two names would be missing.
     vars(module).update(__builtins__=__builtins__, exit=sys.exit, quit=sys.exit)
     sys.modules["__main__"] = sys.modules[name] = module
     return vars(module)
+
+
+def offer_no_fork() -> None:
+    """A `posix` that is loaded anew has no `fork`: programs that look for the name instead of trying find none."""
+    importer = sys.meta_path[0]
+    load = importer.exec_module  # type: ignore[attr-defined]
+
+    def without(module: object) -> None:
+        load(module)
+        for name in ("fork", "forkpty"):
+            vars(module).pop(name, None)
+
+    importer.exec_module = without  # type: ignore[attr-defined]
 
 
 def show_without_launcher(kind: type[BaseException], error: BaseException, trace: object) -> None:
