@@ -11,7 +11,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,6 +20,8 @@ import typer
 from promptcot.errors import UserError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from promptcot.records import UnitTest
     from promptcot.verify.programs import Mode
     from promptcot.verify.sandbox import Limits
@@ -194,6 +195,8 @@ def _rows(lines: Iterable[str]) -> Iterator[Row]:
 
 def _parallel(rows: Iterable[Row], fn: Callable[[Row], Row], workers: int) -> Iterator[Row]:
     """`map` over threads with a bounded number of rows in hand."""
+    from concurrent.futures import ThreadPoolExecutor
+
     waiting: deque[Future[Row]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for row in rows:
