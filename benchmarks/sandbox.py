@@ -185,8 +185,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.programs:
-        speed(given.programs, 1)
-        speed(given.programs, given.tests)
+        for tests in (1, given.tests, 16):
+            speed(given.programs, tests)
     if given.fuzz:
         fuzz(given.fuzz, given.seed)
     if given.leak_runs:
