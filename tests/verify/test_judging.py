@@ -133,13 +133,13 @@ HINTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("hint", HINTS)
+PLACES = ("/tmp/promptcot-hint", "hint", "/dev/shm/promptcot-hint", "/proc/self/comm")
+
+
 @pytest.mark.parametrize(
-    "place", ["/tmp/promptcot-hint", "hint", "/dev/shm/promptcot-hint", "/proc/self/comm"]
+    ("hint", "place"), [(h, p) for h in HINTS for p in (PLACES if h == "a file" else ("",))]
 )
 def test_nothing_passes_from_one_test_to_the_next(hint: str, place: str, sandbox: Choice) -> None:
-    if "{p}" not in HINTS[hint] and place != "hint":
-        pytest.skip("does not use a file")
     body = HINTS[hint].replace("{p}", place).replace("\n", "\n  ")
     code = f"try:\n  {body}\nexcept OSError: n = 1\nprint(n)"
     assert [run.stdout for run in run_program(code, ["", "", ""], LIMITS, sandbox=sandbox)] == ["1\n"] * 3

@@ -33,7 +33,7 @@ def met(name: str, run: Run) -> bool:
         "mem_multi": "children holding 300MB: 0" in said,
         "loop_swallow": ended == "timeout",
         "sleep": ended == "timeout",
-        "home_write": ended == "error" and not Path("/tmp/sbxbench/home/pwn").exists(),
+        "home_write": ended == "error" and not said,
         "read_secret": ended == "error" and not said,
         "etc": all(line.endswith(("FileNotFoundError", "PermissionError")) for line in said.splitlines()),
         "kill_parent": said.startswith("PermissionError"),
