@@ -1,7 +1,7 @@
 """What bounds the E-step: rates of this machine, and where our CPU time goes, by kind of operation.
 
 GFLOP/s count the products with weights (multiplications and additions); GB/s count what attention reads of keys and
-values. The profiler slows small operations down, so its shares are rounded to percents and its seconds are not printed.
+values. The profiler slows small operations down and reads the clock: take its shares from a quiet machine, as rough ones.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def print_bounds(q: Any, p: Any, works: dict[str, Callable[[], Any]]) -> None:
             f"{name}: {seconds:.2f} CPU s, {rate:.0f} GFLOP/s ({100 * rate / peak:.0f}% of large products), "
             f"{seen.passes} forward passes\n  {shares}"
         )
-        if seen.attention_s:
-            print(f"  attention reads {seen.kv_bytes / seen.attention_s / 1e9:.1f} GB/s of keys and values")
+        if attention_s := seen.shares["attention"] * seconds:
+            print(f"  attention reads {seen.kv_bytes / attention_s / 1e9:.1f} GB/s of keys and values")
         print(
             f"  a decode step of 4 rows, nearly all of it Python and dispatch, takes {1e3 * step_s:.1f} ms; "
             f"for every pass: {100 * seen.passes * step_s / seconds:.0f}%"
@@ -90,13 +90,12 @@ def print_bounds(q: Any, p: Any, works: dict[str, Callable[[], Any]]) -> None:
 
 @dataclass(frozen=True)
 class Profile:
-    """Forward passes; shares of CPU time by kind; FLOP of products; bytes of keys and values read, and the seconds."""
+    """Forward passes; shares of the time by kind; FLOP of products; bytes of keys and values that attention reads."""
 
     passes: int
     shares: dict[str, float]
     flops: float
     kv_bytes: float
-    attention_s: float
 
 
 def profiled(models: Sequence[Any], work: Callable[[], Any]) -> Profile:
@@ -108,12 +107,12 @@ def profiled(models: Sequence[Any], work: Callable[[], Any]) -> Profile:
         passes += 1
 
     hooks = [model.base_model.register_forward_hook(count) for model in models]
-    start = time.process_time()
+    start = time.perf_counter()  # as the profiler counts
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True, with_flops=True
     ) as profiler:
         work()
-        total_s = time.process_time() - start
+        total_s = time.perf_counter() - start
     for hook in hooks:
         hook.remove()
     seconds: Counter[str] = Counter()
@@ -129,7 +128,7 @@ def profiled(models: Sequence[Any], work: Callable[[], Any]) -> Profile:
             )  # float32 keys, and as many values
     shares = {kind: seconds[kind] / total_s for kind in (*KINDS, "other operations")}
     shares["Python"] = max(0.0, 1 - sum(shares.values()))
-    return Profile(passes, shares, flops, kv_bytes, seconds["attention"])
+    return Profile(passes, shares, flops, kv_bytes)
 
 
 def smallest_step_s(model: Any) -> float:

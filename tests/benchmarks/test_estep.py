@@ -1,0 +1,30 @@
+"""The E-step benchmark at its smallest: it runs, its sides draw from one distribution, and our scores are exact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "estep.py"
+
+
+def test_the_sides_draw_from_one_distribution_and_scores_are_exact() -> None:
+    small = [
+        "--problems",
+        "6",
+        "--k",
+        "2",
+        "--rounds",
+        "1",
+        "--steps",
+        "6",
+        "--sides",
+        "per problem",
+        "batched",
+    ]
+    done = subprocess.run([sys.executable, str(SCRIPT), *small], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "one distribution: yes; scores exact: yes" in done.stdout
+    for piece in ("per problem", "batched", "sampling:", "scoring:", "memory read"):
+        assert piece in done.stdout
