@@ -21,6 +21,7 @@ app = typer.Typer(
     epilog="First time? `promptcot demo` runs everything on the packaged pocket world, without GPU or network.",
 )
 
+verify_code_cli.add(verify_app)
 app.add_typer(verify_app, name="verify")
 
 RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
@@ -212,11 +213,6 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Machine-readable 
     from promptcot import doctor
 
     raise typer.Exit(doctor.run(json_))
-
-
-verify = typer.Typer(help="Run and judge programs in a file.", no_args_is_help=True)
-verify_code_cli.add(verify)
-app.add_typer(verify, name="verify")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import typer
 
 from promptcot.errors import UserError
 
-app = typer.Typer(help="Judge answers in a file: one verdict with its reason per row.", no_args_is_help=True)
+app = typer.Typer(help="Judge answers and programs in a file, row by row.", no_args_is_help=True)
 BATCH_ROWS = 1000
 
 
@@ -26,11 +26,6 @@ class AnswerMode(StrEnum):
     STRICT = "strict"
     MATH_VERIFY = "math-verify"
     RELEASE = "release"
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `verify` a group of commands even while it has one."""
 
 
 @app.command()
