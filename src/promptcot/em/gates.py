@@ -60,7 +60,8 @@ GATES = {
     "format": Gate("well_formed", _fall,
                    "p loses the form of its completions: lower em.p_training.lr, or raise em.sampling.max_tokens"),
     "duplicates": Gate("duplicate", _rise,
-                       "q writes the same rationale for different problems: try em.select=iw em.draw=resample"),
+                       "q writes the same rationale for different problems: lower em.training.lr, "
+                       "or try em.select=iw em.draw=resample"),
     "copies": Gate("copies", _rise, "rationales copy the problem: lower em.max_copy"),
 }  # fmt: skip
 

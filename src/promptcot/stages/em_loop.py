@@ -19,7 +19,7 @@ from promptcot.records import Ask, Candidate, HeldOut, Posed, Problem, Record, R
 from promptcot.settings import EM
 from promptcot.stages import em_heldout, em_steps
 from promptcot.stages.coldstart import train
-from promptcot.stages.context import Context, check_rejects
+from promptcot.stages.context import Context, check_rejects, model_key
 from promptcot.stages.em_steps import GREEDY
 from promptcot.store import Step
 
@@ -39,11 +39,24 @@ class Loop:
         triples = ctx.load("annotate", "triples", Triple)
         rows = list(triples.rows())
         self.source = triples.digest
-        self.items = one_per_seed(rows, "train", settings.items)
-        self.heldout = one_per_seed(rows, "heldout", settings.measure)
+        usable = self.usable(
+            one_per_seed(rows, "train", settings.items) + one_per_seed(rows, "heldout", settings.measure)
+        )
+        self.items = [t for t in usable if t.split == "train"]
+        self.heldout = [t for t in usable if t.split == "heldout"]
         self.by_id = {t.id: t for t in [*self.items, *self.heldout]}
         cold: list[Role] = ["q", "p"]
         self.start = start or {role: ctx.load("coldstart", role, Record) for role in cold}
+
+    def usable(self, rows: list[Triple]) -> list[Triple]:
+        """The rows that fit the context of the base model; the others are rejects of the step `items`."""
+        tokens = self.settings.sampling.max_tokens
+        fn = partial(em_steps.fitting, model=self.base.spec(), max_tokens=tokens, style=self.style)
+        params = {"rows": digest([r.id for r in rows]), "max_tokens": tokens, "templates": self.style}
+        inputs = {"triples": self.source, "base": model_key(self.base.spec().model)}
+        step = self.ctx.map(NAME, f"{self.prefix}items", Triple, rows, fn, params=params, inputs=inputs)
+        check_rejects(step, self.settings.max_rejected, "em.max_rejected")
+        return list(step.rows())
 
     # models
 

@@ -16,11 +16,30 @@ from promptcot.domains.sequences import Item, p_parts, q_parts, split_completion
 from promptcot.em.rejects import Bounds, reject_reason
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Part, Prompt, SpanScore
-from promptcot.records import Ask, Candidate, Posed, Problem, Reject
+from promptcot.records import Ask, Candidate, Posed, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import EM
 
 GREEDY = -1  # the sample index of a greedy rationale
+
+
+def fitting(
+    worker: Worker, rows: list[Triple], *, model: EngineSpec, max_tokens: int, style: str
+) -> list[Triple | Reject]:
+    """The items that fit the context together with any rationale of up to `max_tokens`, under both models.
+
+    Checked once and up front, so that one long problem neither ends a run nor is cut.
+    """
+    engine = worker.engine(model)
+    out: list[Triple | Reject] = []
+    for row in rows:
+        item = _item(row, style)
+        longest = max(sum(len(p.ids) for p in parts(item, (), engine.encode)) for parts in (p_parts, q_parts))
+        needed = longest + max_tokens
+        fits = needed <= engine.max_context
+        detail = f"{needed} tokens with a rationale of {max_tokens}; the context has {engine.max_context}"
+        out.append(row if fits else Reject(row.id, "context", detail))
+    return out
 
 
 def sample(
