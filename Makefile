@@ -16,7 +16,7 @@ demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
 
 test: check sandbox
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check src tests examples benchmarks

@@ -19,7 +19,7 @@ from emgpu.lab import Draw, Lab, Point
 from emgpu.sizes import Clock, Size
 from emgpu.training import Stint, tune
 from promptcot.domains.sequences import p_parts, q_parts
-from promptcot.em.rejects import reject_reason
+from promptcot.em.rejects import Bounds, reject_reason
 from promptcot.em.rewards import rewards
 from promptcot.em.select import choose
 from promptcot.ids import row_uniform
@@ -28,7 +28,7 @@ from promptcot.lm.base import Part
 ARMS = ("with_estep", "no_estep", "init_rationale", "init_plain")
 COLD_SHARE, COLD_EPOCHS = 0.06, 2  # of the whole time, for each of three cold starts
 EM_SHARE = 0.03  # for one training of the EM
-MAX_REPETITION, MAX_COPY = 0.5, 0.6  # of `promptcot.em.rejects`
+LIMITS = Bounds(repetition=0.5, copy=0.6)
 SAFETY = 0.75  # of the time left for the EM is planned for
 
 
@@ -151,7 +151,7 @@ class Study:
     @staticmethod
     def usable(x: Example, d: Draw) -> bool:
         """Whether the package would let this candidate pass."""
-        return reject_reason(d.ids, d.text, x.item.problem, d.finish, MAX_REPETITION, MAX_COPY) is None
+        return reject_reason(d.ids, d.text, x.item.problem, d.finish, LIMITS, 1) is None
 
     def p_rows(self, items: Sequence[Example], z_N: Sequence[tuple[int, ...] | None]) -> list[Sequence[Part]]:
         """Rows for p; an item without a rationale is left out."""
