@@ -226,9 +226,9 @@ def _ablation(study: Row) -> dict[str, str]:
     xs = max((_column(rows, "iteration") for rows in curves.values()), key=len)
     drawn = {}
     for name, key, words in (
-        ("nll", "nll_x_given_z", "NLL(x | z, c), nats"), ("bound", "bound", "log p(x | c) at least, nats")
+        ("nll", "nll_x_given_z", "NLL(x | z, c), nats"), ("bound", "bound", "the bound, nats")
     ):  # fmt: skip
-        bands = {arm: [_band(row, key) for row in rows] for arm, rows in curves.items()}
+        bands = {arm: [_band(row, f"{key}_change") for row in rows] for arm, rows in curves.items()}
         changes = [
             figures.estimate(r[-1].get(f"{key}_change"), r[-1].get(f"{key}_change_ci95"))
             for r in arms.values()
@@ -237,7 +237,7 @@ def _ablation(study: Row) -> dict[str, str]:
             f"{words}: curves over EM iterations, with bands over seeds. The table holds the same numbers."
         )
         drawn[f"ablation-{name}"] = figures.lines(
-            f"ablation-{name}", label, xs, bands, x_label="EM iteration", y_label=words
+            f"ablation-{name}", label, xs, bands, x_label="EM iteration", y_label=f"change of {words}"
         )
         label = f"Change of {words}, per arm, with 95% intervals. The table holds the same numbers."
         drawn[f"arms-{name}"] = figures.dots(
