@@ -114,13 +114,11 @@ class Loop:
 
     # the iteration
 
-    def e_step(self, t: int) -> Step[Candidate]:
-        """Candidates from q[t-1], rewarded under p[t-1]; the chosen ones train q[t]."""
-        candidates = self.candidates(t)
-        settings = self.settings
-        if settings.estep:
-            self.fit("q", t, self.choose(f"e{t}_selected", candidates, t, settings.draw))
-        return candidates[-1]
+    def e_step(self, t: int) -> None:
+        """Candidates from q[t-1], rewarded under p[t-1]; the chosen ones train q[t]. Nothing where q stays."""
+        if self.settings.estep:
+            chosen = self.choose(f"e{t}_selected", self.candidates(t), t, self.settings.draw)
+            self.fit("q", t, chosen)
 
     def candidates(self, t: int) -> list[Step[Candidate]]:
         """The scored candidates of iteration t: all k at once, or k_first and the rest where it is open."""
