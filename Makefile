@@ -10,12 +10,12 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check setup sandbox clean
+.PHONY: demo test check setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
 
-test: check sandbox
+test: check sandbox browser
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
 check: setup
@@ -30,6 +30,12 @@ sandbox:
 	@command -v bwrap >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
 	  apt-get install -y -q bubblewrap || { apt-get update -q && apt-get install -y -q bubblewrap; }; } >/dev/null 2>&1 \
 	  || echo "bubblewrap could not be installed; see $(BIN)/promptcot doctor"
+
+# The explorer and the report are tested in a real browser where there is one.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	  apt-get install -y -q --no-install-recommends chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }; } \
+	  >/dev/null 2>&1 || echo "chromium could not be installed; the tests in a browser are skipped"
 
 # uv does not read pip's PIP_FIND_LINKS; a machine that sets it has wheels on disk.
 $(VENV)/.ready: pyproject.toml constraints.txt

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptcot import __version__, verify_code_cli
+from promptcot import __version__, verify_code_cli, view_cli
 from promptcot.errors import UserError
 from promptcot.verify_cli import app as verify_app
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 verify_code_cli.add(verify_app)
 app.add_typer(verify_app, name="verify")
+view_cli.add(app)
 
 RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
 SetOption = Annotated[
@@ -194,6 +195,12 @@ def show(
     sample: Annotated[
         int, typer.Option("--sample", help="With a table: how many rows (0 = all).", min=0)
     ] = 5,
+    where: Annotated[
+        str,
+        typer.Option(
+            "--where", help="With a table: only rows that meet a condition in SQL: label_margin >= 3."
+        ),
+    ] = "",
     json_: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """What a run holds: steps, counts, rejects by reason, digests, rows."""
@@ -202,7 +209,7 @@ def show(
     if digest:
         showing.digests(run, json_)
     elif table:
-        showing.rows(run, table, rejects, sample)
+        showing.rows(run, table, rejects, sample, where)
     else:
         showing.overview(run, json_)
 

@@ -64,8 +64,18 @@ def overview(run: Path, as_json: bool) -> None:
     Console().print(table)
 
 
-def rows(run: Path, name: str, rejects: bool, sample: int) -> None:
-    """Rows (or rejects) of one step as JSON lines."""
+def rows(run: Path, name: str, rejects: bool, sample: int, where: str = "") -> None:
+    """Rows (or rejects) of one step as JSON lines; `where` is a condition in SQL."""
+    if where:
+        from promptcot.view.queries import Filter, Run
+
+        find(run, name)
+        tables = Run(run)
+        table = tables.table(f"{name}/rejects" if rejects else name)
+        for batch in tables.batches(table, Filter(where=where), size=sample or None):
+            for row in batch.to_pylist():
+                print(json.dumps(row, ensure_ascii=False))
+        return
     import pyarrow.parquet as pq
 
     path = find(run, name)

@@ -24,6 +24,8 @@ HEAVY = {
     "rapidfuzz",
     "sympy",
     "math_verify",
+    "duckdb",
+    "aiohttp",
 }
 AT_THE_TOP = {
     "lm/transformers.py",
@@ -42,7 +44,8 @@ LAYERS = [
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
     {"stages"},
-    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli"},
+    {"view"},
+    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "view_cli"},
     {"ablation"},
     {"cli"},
 ]
