@@ -24,6 +24,7 @@ HEAVY = {
     "rapidfuzz",
     "sympy",
     "math_verify",
+    "aiohttp",
 }
 AT_THE_TOP = {
     "lm/transformers.py",
