@@ -160,7 +160,7 @@ class Client:
                 headers["Authorization"] = f"Bearer {self._key}"
             local = urlsplit(self.server.base_url).hostname in ("localhost", "127.0.0.1", "::1")
             self._session = self._aiohttp.ClientSession(
-                connector=self._aiohttp.TCPConnector(limit=0), headers=headers, trust_env=not local,
+                connector=_connector(self._aiohttp), headers=headers, trust_env=not local,
                 cookie_jar=self._aiohttp.DummyCookieJar(),
             )  # fmt: skip
             self._sessions.append(self._session)
@@ -191,6 +191,10 @@ class Client:
                 trouble = Trouble("fault" if e.again else "refused", e.reason, self._clean(e.detail))
             except Trouble as e:
                 trouble = e
+                self.gate.pause(e.wait_s)  # before the place is free for another
+            except UserError as e:
+                self.gate.fail(e)  # the same for everybody: nothing more is sent
+                raise
             finally:
                 too_much = trouble is not None and trouble.reason in ("too_much", "timeout", "connection")
                 self.gate.leave(mark, answered, too_much)
@@ -203,9 +207,7 @@ class Client:
             wait = trouble.wait_s or random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**sent))
             if loop.time() + wait >= ends:
                 return Failure("deadline", f"last try: {trouble.reason} {trouble.detail}")
-            if trouble.wait_s:
-                self.gate.pause(trouble.wait_s)
-            else:
+            if not trouble.wait_s:
                 await asyncio.sleep(wait)
 
     async def _once(self, path: str, body: bytes, left_s: float) -> Any:
@@ -320,6 +322,22 @@ class Client:
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:LONGEST_DETAIL]
+
+
+def _connector(aiohttp: Any) -> Any:
+    """Connections without a limit of their own (the gate has one), none of them with a reply that nobody asked for.
+
+    aiohttp hands what arrived on an idle connection to the next request: a server that answers twice would give one
+    row another's reply (seen with 3.14; tests/lm/test_openai_faults.py).
+    """
+
+    class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
+        async def _get(self, key: Any, traces: Any) -> Any:
+            while (found := await super()._get(key, traces)) is not None and found.protocol.should_close:
+                found.close()
+            return found
+
+    return Connector(limit=0)
 
 
 def _key(variable: str) -> str:

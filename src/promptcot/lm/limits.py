@@ -64,6 +64,8 @@ class Gate:
 
     def pause(self, seconds: float) -> None:
         """Nobody enters for a while (Retry-After)."""
+        if not seconds:
+            return
         loop = asyncio.get_running_loop()
         self._open_at = max(self._open_at, loop.time() + seconds)
         loop.call_at(self._open_at + 1e-3, self._admit)  # not a moment too early: nobody would try again
