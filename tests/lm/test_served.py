@@ -271,11 +271,11 @@ def test_a_directory_below_is_served_by_its_path_and_reloaded_when_it_changes(
 def tampered(local: TransformersEngine, change: Change) -> Running:
     """`promptcot serve` with its replies changed: `change(body, reply)`; None is status 400."""
 
-    @web.middleware
+    @web.middleware  # type: ignore[untyped-decorator]
     async def lie(request: web.Request, handler: Any) -> web.StreamResponse:
         answer = await handler(request)
         if request.method != "POST" or answer.status != 200:
-            return answer  # type: ignore[no-any-return]
+            return answer
         changed = change(await request.json(), json.loads(answer.body))
         return web.json_response(changed) if changed else web.json_response({"error": "no"}, status=400)
 
