@@ -14,7 +14,7 @@ from promptcot.domains import get
 from promptcot.domains.sequences import Item, p_parts
 from promptcot.em.rewards import joint
 from promptcot.em.select import best
-from promptcot.lm.base import EngineSpec
+from promptcot.lm.base import EngineSpec, Failure
 from promptcot.lm.load import load_engine
 
 CONCEPTS = ["greatest common divisor", "addition joins two amounts"]
@@ -30,7 +30,8 @@ def main() -> None:
     """Print both terms and their sum for each rationale, and which one the E-step would keep."""
     engine = load_engine(EngineSpec("transformers", sys.argv[1] if len(sys.argv) > 1 else "pocket"))
     item = Item(get("math", "compact"), "2", CONCEPTS, PROBLEM)
-    scores = engine.score([p_parts(item, engine.encode(z), engine.encode) for z in RATIONALES])
+    found = engine.score([p_parts(item, engine.encode(z), engine.encode) for z in RATIONALES])
+    scores = [s for s in found if not isinstance(s, Failure)]  # only engines behind a network fail
     rewards = [joint(s["x"].logp, s["z"].logp) for s in scores]
     for z, score, reward in zip(RATIONALES, scores, rewards, strict=True):
         print(

@@ -222,6 +222,26 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Machine-readable 
     raise typer.Exit(doctor.run(json_))
 
 
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="A directory, a Hub name, or 'pocket'.")],
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Other machines reach it only on another address.")] = "127.0.0.1",
+    name: Annotated[str, typer.Option(help="What requests call the model (default: MODEL).")] = "",
+    below: Annotated[
+        Path | None, typer.Option(help="A request may also name any model directory below this one.")
+    ] = None,
+    api_key_env: Annotated[str, typer.Option(help="Environment variable with the key to ask for.")] = "",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_tokens: Annotated[int, typer.Option(help="Padded tokens in one batch.", min=1)] = 16384,
+) -> None:
+    """Serve a model to recipes (engine: openai) and to any OpenAI client: sampling, chat, log-probs, scoring."""
+    from promptcot.lm.serve import main as run_server
+
+    run_server(model, host, port, name or model, below, api_key_env, dtype, device, batch_tokens)
+
+
 def main() -> None:
     """Entry point: user errors print without a traceback and exit with 2, an interrupt with 130."""
     try:

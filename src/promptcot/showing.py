@@ -47,7 +47,7 @@ def overview(run: Path, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(title=f"{recipe.name} ({run})", title_justify="left")
-    for column in ("step", "in", "out", "rejected", "seconds", "tokens"):
+    for column in ("step", "in", "out", "rejected", "seconds", "tokens", "requests"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for s in steps:
         usage = s["usage"] or {}
@@ -59,9 +59,18 @@ def overview(run: Path, as_json: bool) -> None:
             f"{s['rows_out']:,}",
             rejected,
             f"{s['seconds']:.1f}",
-            f"{sum(usage.values()):,}",
+            f"{sum(n for kind, n in usage.items() if kind.endswith('_tokens')):,}",
+            _requests(usage),
         )
     Console().print(table)
+
+
+def _requests(usage: dict[str, int]) -> str:
+    """Requests to servers, with how many were repeated, given up, or answered without their seed."""
+    more = ", ".join(
+        f"{usage[kind]:,} {kind}" for kind in ("retries", "failed", "unseeded") if usage.get(kind)
+    )
+    return f"{usage['requests']:,}" + (f" ({more})" if more else "") if usage.get("requests") else ""
 
 
 def rows(run: Path, name: str, rejects: bool, sample: int, where: str = "") -> None:

@@ -109,6 +109,11 @@ def write_shard(
     return size, dict(sorted(reasons.items()))
 
 
+def replies_file(step: Path, shard: int) -> Path:
+    """Where the replies of a server are kept while a shard is being made (`promptcot.lm.journal`)."""
+    return step / f".replies-{shard:05d}.jsonl"
+
+
 def _write_parquet(path: Path, record: type[Record], rows: Sequence[Record]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -229,6 +234,7 @@ class Step(Generic[R]):
         except OSError as e:
             raise unwritable(path, e) from None
         self.commits[commit.shard] = commit
+        replies_file(self.path, commit.shard).unlink(missing_ok=True)
 
     def finish(self, rows_in: int, extra: dict[str, Any] | None = None) -> None:
         """Write the totals. Asserts that no row was lost: rows in = rows out + rejected."""

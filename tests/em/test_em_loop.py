@@ -86,7 +86,8 @@ def both(
     drawn = em_steps.sample(worker, asks, q=spec, settings=settings, style=STYLE, keep_all=True)
     kept = [c for c in drawn if isinstance(c, Candidate)]
     by_id = {t.id: t for t in triples}
-    scored = em_steps.score(worker, [Posed(c.id, c, by_id[c.item_id]) for c in kept], p=spec, style=STYLE)
+    posed = [Posed(c.id, c, by_id[c.item_id]) for c in kept]
+    scored = [c for c in em_steps.score(worker, posed, p=spec, style=STYLE) if isinstance(c, Candidate)]
     file = tmp_path_factory.mktemp("candidates") / "candidates.jsonl"
     lines = [{"item": int(c.item_id[1:]), "z_ids": c.z_ids, "finished": c.finish == "stop"} for c in scored]
     file.write_text("\n".join(map(json.dumps, lines)) + "\n")
@@ -140,7 +141,7 @@ def test_log_q_of_what_the_example_draws_is_the_packages_too(both: Both, k: int)
     ]  # fmt: skip
     package = em_steps.rescore(both.worker, rows, q=both.spec, style=STYLE)
     example = em_loop.log_q(both.model, both.tok, both.mine, drawn)
-    assert example == pytest.approx([c.logq for c in package], abs=NATS, rel=0)
+    assert example == pytest.approx([c.logq for c in package if isinstance(c, Candidate)], abs=NATS, rel=0)
 
 
 @pytest.mark.parametrize("draw", ["best", "resample"])

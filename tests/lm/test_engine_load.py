@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.lm.base import Engine, EngineSpec, Prompt, SamplingParams
+from promptcot.lm.base import Engine, EngineSpec, Prompt, Sample, SamplingParams
 from promptcot.lm.load import load_engine
 
 
@@ -63,7 +63,9 @@ def test_weights_that_are_missing_are_a_user_error_too(model: Any, tmp_path: Pat
 def test_a_scripted_engine_takes_a_function_by_name_or_echoes() -> None:
     def said(model: str) -> str:
         engine = load_engine(EngineSpec("scripted", model=model))
-        return engine.sample([Prompt(seed=0, text="ab")], SamplingParams())[0].text
+        (sample,) = engine.sample([Prompt(seed=0, text="ab")], SamplingParams())
+        assert isinstance(sample, Sample)
+        return sample.text
 
     assert said("") == "ab"
     assert said(f"{__name__}:shout") == "AB"
@@ -93,5 +95,6 @@ def test_the_pocket_model_loads_and_speaks() -> None:
         pytest.skip("the pocket model has not been trained yet")
     engine = load_engine(EngineSpec("transformers", model="pocket", device="cpu"))
     (sample,) = engine.sample([Prompt(seed=0, text="The")], SamplingParams(max_tokens=8))
+    assert isinstance(sample, Sample)
     assert sample.logq is not None
     assert sample.logq < 0

@@ -50,7 +50,7 @@ def change(
 ) -> tuple[float | None, list[float] | None]:
     """Mean change of a measure over the same items, with its interval."""
     old = {r.item_id: getattr(r, field) for r in before}
-    pairs = [(old[r.item_id], getattr(r, field)) for r in after]
+    pairs = [(old[r.item_id], getattr(r, field)) for r in after if r.item_id in old]
     known = [(a, b) for a, b in pairs if not math.isnan(a + b)]
     if not known:
         return None, None

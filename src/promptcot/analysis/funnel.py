@@ -40,7 +40,7 @@ def _label(name: str) -> str | None:
 
 
 def cost(steps: list[Step], wall_s: dict[str, float]) -> list[dict[str, Any]]:
-    """Per stage: wall time of this run, and tokens sampled, scored and trained."""
+    """Per stage: wall time of this run, tokens sampled, scored and trained, and requests to servers."""
     out: dict[str, dict[str, Any]] = {}
     for name, _, done in steps:
         stage = name.partition("/")[0][3:]
@@ -49,7 +49,15 @@ def cost(steps: list[Step], wall_s: dict[str, float]) -> list[dict[str, Any]]:
         )
         row["worker_s"] = round(row["worker_s"] + done["seconds"], 1)
         row["rows"] += done["rows_in"]
-        for kind in ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens"):
+        for kind in (
+            "prompt_tokens",
+            "sampled_tokens",
+            "scored_tokens",
+            "trained_tokens",
+            "requests",
+            "retries",
+            "failed",
+        ):
             row[kind] = row.get(kind, 0) + (done["usage"] or {}).get(kind, 0)
     for row in out.values():
         row["rows_per_s"] = round(row["rows"] / row["wall_s"], 1) if row["wall_s"] else None

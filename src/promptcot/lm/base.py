@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from promptcot.errors import UserError
+from promptcot.lm.server import Server
+from promptcot.records import Reject
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class SamplingParams:
 
     temperature: 0 means greedy. top_p in (0, 1]; top_k 0 = off (Transformers' own default of 50 is never used).
     max_tokens: new tokens at most. stop: texts that end a sample (not included in its text or ids).
+    logq: whether log-probs are wanted; without, an engine may leave them out where they cost something.
     """
 
     temperature: float = 1.0
@@ -27,6 +31,7 @@ class SamplingParams:
     top_k: int = 0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    logq: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Sample:
 
     ids: sampled token ids without the terminator. logq: log-prob sum at T=1 of those ids *and* of the
     terminator when one was drawn; None where an engine cannot tell. finish: "stop" or "length".
+    counted: tokens as a server counted them, where it does not return ids.
     """
 
     text: str
@@ -55,6 +61,27 @@ class Sample:
     logq: float | None
     finish: str
     prompt_tokens: int
+    counted: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were sampled."""
+        return len(self.ids) if self.counted is None else self.counted
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in a result's place when an engine behind a network gave up on one row; the others go on.
+
+    reason: a short code (`timeout`, `http_500`, `bad_reply`, ...; docs/engines.md lists them).
+    """
+
+    reason: str
+    detail: str = ""
+
+    def reject(self, row_id: str) -> Reject:
+        """The reject that the row becomes."""
+        return Reject(row_id, self.reason, self.detail)
 
 
 @dataclass(frozen=True)
@@ -82,10 +109,25 @@ class ContextOverflow(UserError):
 class Engine(Protocol):
     """A language model one can sample from and, where `can_score`, score with."""
 
-    name: str
-    can_score: bool
-    max_context: int
-    end_ids: tuple[int, ...]  # what ends an assistant's turn
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+        ...
+
+    @property
+    def can_score(self) -> bool:
+        """Whether `score` works."""
+        ...
+
+    @property
+    def max_context(self) -> int:
+        """Tokens that fit."""
+        ...
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """What ends an assistant's turn."""
+        ...
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of `text`, special tokens written in it recognised, none added."""
@@ -99,11 +141,11 @@ class Engine(Protocol):
         """Token ids of a conversation through the model's chat template, ready for the assistant's turn."""
         ...
 
-    def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample]:
+    def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> Sequence[Sample | Failure]:
         """One sample per prompt, in order. Results do not depend on how prompts are batched."""
         ...
 
-    def score(self, sequences: Sequence[Sequence[Part]]) -> list[dict[str, SpanScore]]:
+    def score(self, sequences: Sequence[Sequence[Part]]) -> Sequence[dict[str, SpanScore] | Failure]:
         """Per sequence, the score of every part with `scored=True`, by name.
 
         Raises:
@@ -113,19 +155,34 @@ class Engine(Protocol):
         ...
 
     def usage(self) -> dict[str, int]:
-        """Tokens since start: {"prompt_tokens", "sampled_tokens", "scored_tokens"}."""
+        """Tokens since start: {"prompt_tokens", "sampled_tokens", "scored_tokens"}, and what else it counts."""
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """An engine behind a network: what it has received is kept until a shard is committed."""
+
+    def attend(self, replies: Path | None, parallel: int) -> None:
+        """From now on keep replies in the file `replies` (and answer from it), as one of `parallel` processes
+        that share the server's limits."""
         ...
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Which model behind which engine: JSON-able, hashable, part of every manifest."""
+    """Which model behind which engine: JSON-able, hashable, part of every manifest.
+
+    tokenizer: directory or name of the tokenizer of a served model; empty = the model's own.
+    """
 
     engine: str
     model: str = ""
     dtype: str = "float32"
     device: str = "auto"
     batch_tokens: int = 16384
+    tokenizer: str = ""
+    server: Server | None = None
 
     def key(self) -> dict[str, Any]:
         """What identifies the results (device and batching excluded: they only change the speed)."""

@@ -40,7 +40,7 @@ class Job:
 class Draw:
     """A sample under way.
 
-    `text` is set only when a stop string cut it; `logq` covers every token drawn. The i-th token uses the
+    `text` is set only when a stop string cut it; `drawn` and `logps` cover every token drawn. The i-th token uses the
     i-th uniform of a counter-based (Philox) stream, so what is drawn depends on prompt, seed and parameters
     only: on a CPU bit for bit, elsewhere up to rounding, which now and then tips a draw.
     """
@@ -48,9 +48,16 @@ class Draw:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.ids: list[int] = []
-        self.logq, self.drawn_tokens, self.finish = 0.0, 0, ""
+        self.drawn: list[int] = []
+        self.logps: list[float] = []
+        self.logq, self.finish = 0.0, ""
         self.text: str | None = None
         self.stream = np.random.Generator(np.random.Philox(key=job.seed))
+
+    @property
+    def drawn_tokens(self) -> int:
+        """How many tokens were drawn."""
+        return len(self.drawn)
 
     @property
     def size(self) -> int:
@@ -65,7 +72,8 @@ class Draw:
     def take(self, token: int, logp: float, stops: Stops) -> None:
         """Adds a drawn token, or ends the sample."""
         self.logq += logp
-        self.drawn_tokens += 1
+        self.drawn.append(token)
+        self.logps.append(logp)
         if token in stops.ids:
             self.finish = "stop"
             return

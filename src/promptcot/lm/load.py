@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -79,9 +80,19 @@ def _teacher(spec: EngineSpec) -> Engine:
     return teacher_engine()
 
 
+def _openai(spec: EngineSpec) -> Engine:
+    from promptcot.lm.openai import OpenAIEngine
+
+    assert spec.server is not None, "the recipe's check lets no openai engine through without a server"
+    own = model_path(spec.model)  # a directory here holds its tokenizer; the name on a server need not
+    tokenizer = spec.tokenizer or (own if Path(own).is_dir() else "")
+    return OpenAIEngine(spec.server, spec.model, tokenizer and model_path(tokenizer), spec.dtype)
+
+
 LOADERS: dict[str, Callable[[EngineSpec], Engine]] = {
     "transformers": _transformers,
     "scripted": _scripted,
     "pocket-annotator": _annotator,
     "pocket-teacher": _teacher,
+    "openai": _openai,
 }

@@ -32,10 +32,11 @@ class Stops:
             return None
         text = self.decode(ids)
         found = [text.find(stop) for stop in self.texts if stop in text]
-        return (_tokens_before(ids, text[: min(found)], self.decode), text[: min(found)]) if found else None
+        return (tokens_before(ids, text[: min(found)], self.decode), text[: min(found)]) if found else None
 
 
-def _tokens_before(ids: Sequence[int], text: str, decode: Decode) -> int:
+def tokens_before(ids: Sequence[int], text: str, decode: Decode) -> int:
+    """How many whole tokens of `ids`, which continue beyond `text`, precede its end."""
     count = len(ids) - 1
     while count and not text.startswith(decode(ids[:count])):
         count -= 1

@@ -26,13 +26,14 @@ from promptcot.lm.decode import Draw, Job, draw
 from promptcot.lm.layout import lay_out
 from promptcot.lm.scoring import LOGITS_AT_ONCE, score_all
 from promptcot.lm.stopping import Stops, make_stops
+from promptcot.lm.tokens import Tokens
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICES = ("auto", "cpu", "cuda")
 CPU_SCORING_TOKENS = 2048  # larger passes leave the processor's caches and are slower
 
 
-class TransformersEngine:
+class TransformersEngine(Tokens):
     """Samples from and scores with one model in one dtype.
 
     Sampling runs its own loop (see `promptcot.lm.decode`), never `generate()`, which would cut the
@@ -79,36 +80,6 @@ class TransformersEngine:
         self.end_ids: tuple[int, ...] = () if end is None else (end,)
         self._usage = {"prompt_tokens": 0, "sampled_tokens": 0, "scored_tokens": 0}
 
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of `text`, special tokens written in it recognised, none added."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special tokens kept."""
-        text: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def chat_ids(self, messages: Sequence[tuple[str, str]]) -> tuple[int, ...]:
-        """Token ids of a conversation, ready for the assistant's turn.
-
-        Raises:
-            UserError: the tokenizer has no chat template.
-        """
-        if self.tokenizer.chat_template is None:
-            raise UserError(
-                f"messages were given, but the tokenizer of {self.name} has no chat template",
-                do="use a plain-text prompt, an instruction-tuned model, "
-                "or put a chat_template.jinja next to the model's tokenizer files",
-            )
-        turns = [{"role": role, "content": content} for role, content in messages]
-        return tuple(
-            self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-        )
-
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample]:
         """One sample per prompt, in order; what a row draws depends on its ids, seed and `params` alone.
 
@@ -121,12 +92,15 @@ class TransformersEngine:
             ContextOverflow: a prompt leaves no room for a token.
             ValueError: a prompt without exactly one of ids, text and messages, or impossible `params`.
         """
+        return [self._sample(row) for row in self.draws(prompts, params)]
+
+    def draws(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Draw]:
+        """What `sample` draws, token by token, the terminator included."""
         check_params(params)
         stops = self._stops(params.stop)
         jobs = [self._job(prompt, params.max_tokens) for prompt in prompts]
         with self._evaluating():
-            draws = draw(self.model, jobs, params, stops, self.batch_tokens)
-        return [self._sample(row) for row in draws]
+            return draw(self.model, jobs, params, stops, self.batch_tokens)
 
     def score(self, sequences: Sequence[Sequence[Part]]) -> list[dict[str, SpanScore]]:
         """Per sequence, sum of log-probs (float32 softmax, float64 sum) and token count of every scored part.

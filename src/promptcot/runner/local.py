@@ -76,12 +76,15 @@ class LocalRunner:
         done = sum(c.rows_in for c in step.commits.values())
         bar = self.reporter.bar(step.name, total, done)
         pending: set[Future[Commit]] = set()
+        left = -(-total // self.shard_rows) - len(step.commits)
+        parallel = max(1, min(self.workers, left))
         seen = 0
         for shard, chunk in enumerate(chunks(rows, self.shard_rows)):
             seen += len(chunk)
             if shard in step.commits:
                 continue
-            pending.add(self._submit(call_shard, ShardJob(step.path, shard, step.record, chunk, fn)))
+            job = ShardJob(step.path, shard, step.record, chunk, fn, parallel)
+            pending.add(self._submit(call_shard, job))
             if len(pending) >= 2 * self.workers:
                 pending = self._collect(step, pending, bar)
         while pending:

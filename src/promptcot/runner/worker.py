@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptcot.lm.base import Engine, EngineSpec
+from promptcot.lm.base import Engine, EngineSpec, Remote
 from promptcot.records import Record, Reject
-from promptcot.store import Commit, rows_digest, write_shard
+from promptcot.store import Commit, replies_file, rows_digest, write_shard
 
 MAX_ENGINES = 2
 
@@ -36,6 +36,8 @@ class Worker:
         self.seed = seed
         self._engines: OrderedDict[EngineSpec, Engine] = OrderedDict()
         self._before: dict[EngineSpec, dict[str, int]] = {}
+        self.replies: Path | None = None  # where remote engines keep the replies of the shard at hand
+        self.parallel = 1  # processes that share a server's limits
 
     def engine(self, spec: EngineSpec) -> Engine:
         """The engine for `spec`, loading it on first use."""
@@ -47,10 +49,13 @@ class Worker:
                 self._before.pop(gone, None)
             self._engines[spec] = load_engine(spec)
         self._engines.move_to_end(spec)
-        return self._engines[spec]
+        engine = self._engines[spec]
+        if isinstance(engine, Remote):
+            engine.attend(self.replies, self.parallel)
+        return engine
 
     def usage(self) -> dict[str, int]:
-        """Tokens of all engines since the last call."""
+        """What all engines counted since the last call."""
         total: dict[str, int] = {}
         for spec, engine in self._engines.items():
             now = engine.usage()
@@ -63,18 +68,20 @@ class Worker:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Map `rows` with `fn` and write shard number `shard` of the step in `path`."""
+    """Map `rows` with `fn` and write shard number `shard` of the step in `path`, as one of `parallel` at a time."""
 
     path: Path
     shard: int
     record: type[Record]
     rows: Sequence[Record]
     fn: MapFunction
+    parallel: int = 1
 
 
 def do_shard(worker: Worker, job: ShardJob) -> Commit:
     """Run one shard: every input row becomes exactly one output row or one reject."""
     started = time.monotonic()
+    worker.replies, worker.parallel = replies_file(job.path, job.shard), job.parallel
     results = job.fn(worker, list(job.rows))
     if len(results) != len(job.rows):
         raise AssertionError(f"{job.path}: {len(job.rows)} rows in, {len(results)} results")

@@ -12,7 +12,7 @@ from promptcot.domains import get
 from promptcot.domains.templates import parse_concepts, parse_rationale
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
-from promptcot.lm.base import Engine, Prompt
+from promptcot.lm.base import Engine, Failure, Prompt
 from promptcot.records import Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Annotate
@@ -89,6 +89,9 @@ def _by_one(
     ]  # fmt: skip
     with_concepts: list[Triple] = []
     for row, sample in zip(rows, engine.sample(asked, params), strict=True):
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         concepts = parse_concepts(sample.text)
         if concepts is None:
             out.append(Reject(row.id, "no_concepts", sample.text[:200]))
@@ -99,6 +102,9 @@ def _by_one(
         for r in with_concepts
     ]  # fmt: skip
     for row, sample in zip(with_concepts, engine.sample(asked, params), strict=True):
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         rationale = parse_rationale(sample.text)
         if rationale is None:
             out.append(Reject(row.id, "no_rationale", sample.text[:200]))

@@ -13,7 +13,7 @@ from typing import Any
 from promptcot.domains import get
 from promptcot.domains.sequences import labelled
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Part, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Part, Prompt
 from promptcot.records import Ask, Problem, Reject, Trace
 from promptcot.runner.worker import Worker
 from promptcot.settings import Distill, Training
@@ -53,12 +53,14 @@ def trace(worker: Worker, rows: list[Ask], *, settings: Distill, style: str) -> 
     ]
     out: list[Trace | Reject] = []
     for row, sample in zip(rows, engine.sample(prompts, settings.sampling.params()), strict=True):
-        if sample.finish != "stop":
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+        elif sample.finish != "stop":
             out.append(Reject(row.id, "truncated", sample.text[-200:]))
         elif get(row.domain, style).answer(sample.text) is None:
             out.append(Reject(row.id, "no_final_answer", sample.text[-200:]))
         else:
-            out.append(Trace(row.id, row.of, row.domain, row.problem, sample.text, len(sample.ids)))
+            out.append(Trace(row.id, row.of, row.domain, row.problem, sample.text, sample.tokens))
     return out
 
 

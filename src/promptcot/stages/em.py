@@ -69,7 +69,8 @@ def decide(loop: Loop, settings: EM, seed: int) -> Decision:
 def compare(before: Sequence[HeldOut], after: Sequence[HeldOut], settings: EM, seed: int) -> tuple[str, str]:
     """("better" | "worse" | "converged", a sentence): paired over items by the measure that `em.stop` names."""
     name, sign = ("nll_greedy", -1.0) if settings.stop == "nll" else ("bound", 1.0)
-    a, b = ([sign * getattr(row, name) for row in rows] for rows in (before, after))
+    pairs = paired(before, after)
+    a, b = ([sign * getattr(pair[i], name) for pair in pairs] for i in (0, 1))
     change = paired_difference(a, b, seed)
     low, high = change.ci95
     words = "NLL(x|z,c) fell by" if name == "nll_greedy" else "the bound on log p(x|c) rose by"
@@ -78,11 +79,17 @@ def compare(before: Sequence[HeldOut], after: Sequence[HeldOut], settings: EM, s
     )
 
 
+def paired(before: Sequence[HeldOut], after: Sequence[HeldOut]) -> list[tuple[HeldOut, HeldOut]]:
+    """The items measured both times."""
+    old = {row.item_id: row for row in before}
+    return [(old[row.item_id], row) for row in after if row.item_id in old]
+
+
 def collapses(before: Sequence[HeldOut], now: Sequence[HeldOut], gates: Gates, seed: int) -> list[Alarm]:
     """The gates that fire for the items measured at the cold start (`before`) and after an iteration (`now`)."""
     first, last, moves = {}, {}, {}
     for name in {gate.measure for gate in GATES.values()}:
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(before, now, strict=True)]
+        pairs = [(getattr(a, name), getattr(b, name)) for a, b in paired(before, now)]
         known = [(a, b) for a, b in pairs if not math.isnan(a + b)]
         first[name] = last[name] = math.nan
         if known:

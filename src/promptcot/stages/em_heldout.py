@@ -22,31 +22,42 @@ Seeds = Callable[[], list[tuple[str, str]]]
 
 
 def table(
-    t: int, items: Sequence[Triple], steps: Mapping[str, Sequence[Candidate]], written: Sequence[Problem],
+    t: int, items: Sequence[Triple], steps: Mapping[str, Sequence[Candidate]], written: Mapping[str, Problem],
     seeds: Seeds, settings: EM,
 ) -> tuple[int, list[HeldOut], list[Reject]]:  # fmt: skip
-    """The rows of all held-out items, in order."""
+    """The rows of the held-out items, in order. An item is rejected when a server lost one of its draws or scores;
+    `written` is by item."""
     scores: dict[str, list[Candidate]] = defaultdict(list)
     for c in steps["scores"]:
         scores[c.item_id].append(c)
     other = {c.id: c.logq for name in ("under_cold", "cold_under_now") for c in steps.get(name, [])}
     mine = {c.id for c in steps.get("under_cold", [])}
-    greedy = {i: next(c for c in rows if c.sample == GREEDY) for i, rows in scores.items()}
-    same = dict(zip(greedy, drift.duplicates([c.rationale for c in greedy.values()]), strict=True))
     model = drift.DomainModel(seeds())
+    whole = [i for i in items if i.id in written and complete(scores[i.id], other if t else None, settings)]
+    greedy = {i.id: next(c for c in scores[i.id] if c.sample == GREEDY) for i in whole}
+    same = drift.duplicates([c.rationale for c in greedy.values()])
     rows = []
-    for item, completion in zip(items, written, strict=True):
+    for item, twin in zip(whole, same, strict=True):
         draws = [c for c in scores[item.id] if c.sample != GREEDY]
         now = [c for c in draws if not t or c.id in mine]
         found = likelihoods(greedy[item.id], now, [c for c in draws if t and c.id not in mine], other)
-        found |= texts(item, greedy[item.id], completion, model, settings)
+        found |= texts(item, greedy[item.id], written[item.id], model, settings)
         rows.append(
             HeldOut(
                 id=row_id("em", 1, [item.id], "heldout", t), item_id=item.id, domain=item.domain, iteration=t,
-                duplicate=float(same[item.id]), **found,
+                duplicate=float(twin), **found,
             )
         )  # fmt: skip
-    return len(rows), rows, []
+    lost = [Reject(i.id, "unmeasured") for i in items if i.id not in greedy]
+    return len(items), rows, lost
+
+
+def complete(rows: Sequence[Candidate], other: Mapping[str, float] | None, settings: EM) -> bool:
+    """Whether an item has its greedy rationale and all its draws, and (after iteration 0) both log-probs of each."""
+    draws = [c for c in rows if c.sample != GREEDY]
+    return len(rows) == len(draws) + 1 == settings.measure_draws + 1 and (
+        other is None or all(c.id in other for c in draws)
+    )
 
 
 def likelihoods(

@@ -103,7 +103,7 @@ class Loop:
         model: Step[Record],
         drawn: Sequence[Candidate],
         of: str,
-        fn: Callable[..., list[Candidate]],
+        fn: Callable[..., list[Candidate | Reject]],
     ) -> Step[Candidate]:
         rows = [Posed(c.id, c, self.by_id[c.item_id]) for c in drawn]
         inputs = {"triples": self.source, "model": model.digest, "drawn": of}
@@ -220,6 +220,7 @@ class Loop:
                 "cold_under_now": self.rescore(f"h{t}_cold_under_now", self.cold, t, self.cold_digest),
             }
         written = self.written(t)
+        items = {ask(f"w{t}", row, 0).id: row.id for row in self.heldout}
         inputs = {
             "triples": self.source,
             "written": written.digest,
@@ -227,9 +228,9 @@ class Loop:
         }
         build = partial(
             em_heldout.table, t, self.heldout, {k: list(s.rows()) for k, s in steps.items()},
-            list(written.rows()), self._seeds, self.settings,
+            {items[row.id]: row for row in written.rows()}, self._seeds, self.settings,
         )  # fmt: skip
-        return self.ctx.table(
+        table = self.ctx.table(
             NAME,
             f"{self.prefix}h{t}_heldout",
             HeldOut,
@@ -237,6 +238,8 @@ class Loop:
             params={"draws": len(samples), "max_copy": self.settings.max_copy},
             inputs=inputs,
         )
+        check_rejects(table, self.settings.max_rejected, "em.max_rejected")
+        return table
 
     def written(self, t: int) -> Step[Problem]:
         """One completion of p[t] per held-out item: does p still follow its concepts, domain and form?"""

@@ -14,8 +14,9 @@ from typing import Any
 from promptcot.domains import get
 from promptcot.domains.sequences import Item, p_parts, q_parts, split_completion
 from promptcot.em.rejects import Bounds, reject_reason
+from promptcot.errors import UserError
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Part, Prompt, SpanScore
+from promptcot.lm.base import Engine, EngineSpec, Failure, Part, Prompt, Sample, SpanScore
 from promptcot.records import Ask, Candidate, Posed, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import EM
@@ -59,35 +60,47 @@ def sample(
             continue
         stop = get(mine[0].domain, style).layout.q_end
         prompts = [Prompt(row_seed(worker.seed, r.id), ids=encode(_item(r, style).cx_text)) for r in mine]
-        for row, drawn in zip(
-            mine, engine.sample(prompts, settings.sampling.params(stop, greedy=greedy)), strict=True
-        ):
+        params = settings.sampling.params(stop, greedy=greedy, logq=True)
+        for row, drawn in zip(mine, engine.sample(prompts, params), strict=True):
+            if isinstance(drawn, Failure):
+                out[row.id] = drawn.reject(row.id)
+                continue
             reason = None if keep_all else reject_reason(
                 drawn.ids, drawn.text, row.problem, drawn.finish, limits, len(encode(row.rationale))
             )  # fmt: skip
             out[row.id] = Reject(row.id, reason, drawn.text[:200]) if reason else Candidate(
                 id=row.id, item_id=row.of, sample=row.sample, rationale=drawn.text, z_ids=list(drawn.ids),
-                finish=drawn.finish, logq=drawn.logq or 0.0, logp_z=0.0, logp_x=0.0,
+                finish=drawn.finish, logq=_logq(drawn, engine), logp_z=0.0, logp_x=0.0,
                 z_tokens=len(drawn.ids), x_tokens=0,
             )  # fmt: skip
     return [out[r.id] for r in rows]
 
 
-def score(worker: Worker, rows: list[Posed], *, p: EngineSpec, style: str) -> list[Candidate]:
+def _logq(drawn: Sample, engine: Engine) -> float:
+    if drawn.logq is None:
+        raise UserError(
+            f"the engine {engine.name} does not say how likely its samples are",
+            expected="the log-prob of every sampled token, the terminator's included: the EM's log q(z|c,x)",
+            do="sample with vLLM, `promptcot serve`, or in process (engine: transformers)",
+        )
+    return drawn.logq
+
+
+def score(worker: Worker, rows: list[Posed], *, p: EngineSpec, style: str) -> list[Candidate | Reject]:
     """Both terms of the reward, log p(z|c) and log p(x|z,c), from one forward pass of p."""
 
     def parts(row: Posed, encode: Any) -> Sequence[Part]:
         return p_parts(_item(row.item, style), row.candidate.z_ids, encode)
 
     return [
-        replace(
+        s.reject(row.id) if isinstance(s, Failure) else replace(
             row.candidate, logp_z=s["z"].logp, logp_x=s["x"].logp, z_tokens=s["z"].tokens, x_tokens=s["x"].tokens
         )
         for row, s in zip(rows, _scores(worker, rows, p, parts), strict=True)
     ]  # fmt: skip
 
 
-def rescore(worker: Worker, rows: list[Posed], *, q: EngineSpec, style: str) -> list[Candidate]:
+def rescore(worker: Worker, rows: list[Posed], *, q: EngineSpec, style: str) -> list[Candidate | Reject]:
     """log q(z|c,x) of given rationales under another q than the one that drew them.
 
     A rationale that ran into the length limit has no terminator, here as when it was drawn.
@@ -98,14 +111,14 @@ def rescore(worker: Worker, rows: list[Posed], *, q: EngineSpec, style: str) -> 
         return whole if row.candidate.finish == "stop" else (whole[0], Part("z", tuple(row.candidate.z_ids)))
 
     return [
-        replace(row.candidate, logq=s["z"].logp)
+        s.reject(row.id) if isinstance(s, Failure) else replace(row.candidate, logq=s["z"].logp)
         for row, s in zip(rows, _scores(worker, rows, q, parts), strict=True)
     ]
 
 
 def _scores(
     worker: Worker, rows: Sequence[Posed], model: EngineSpec, parts: Callable[[Posed, Any], Sequence[Part]]
-) -> Iterable[dict[str, SpanScore]]:
+) -> Iterable[dict[str, SpanScore] | Failure]:
     """One score per row; equal sequences (a collapsing q repeats itself) are scored once."""
     engine = worker.engine(model)
     encode = cache(engine.encode)  # the candidates of an item share its texts
@@ -115,7 +128,9 @@ def _scores(
     return [found[key] for key in keys]
 
 
-def write(worker: Worker, rows: list[Ask], *, p: EngineSpec, settings: EM, style: str) -> list[Problem]:
+def write(
+    worker: Worker, rows: list[Ask], *, p: EngineSpec, settings: EM, style: str
+) -> list[Problem | Reject]:
     """One completion (z, x) ~ p(z, x | c) per item; an empty problem where it has not the right form."""
     engine = worker.engine(p)
     domains = [get(r.domain, style) for r in rows]
@@ -126,8 +141,11 @@ def write(worker: Worker, rows: list[Ask], *, p: EngineSpec, settings: EM, style
     params = replace(
         settings.sampling.params(domains[0].layout.x_end), max_tokens=settings.training.max_tokens
     )
-    out = []
+    out: list[Problem | Reject] = []
     for row, domain, drawn in zip(rows, domains, engine.sample(prompts, params), strict=True):
+        if isinstance(drawn, Failure):
+            out.append(drawn.reject(row.id))
+            continue
         made = split_completion(domain, drawn.text) if drawn.finish == "stop" else "no_terminator"
         rationale, problem = ("", "") if isinstance(made, str) else made
         out.append(Problem(row.id, row.domain, row.level, row.concepts, rationale, problem))

@@ -15,7 +15,7 @@ from functools import partial
 from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest, row_seed
-from promptcot.lm.base import EngineSpec, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Prompt
 from promptcot.records import Ask, Problem, Reject, Rollout, Suite, SuiteAsk, UnitTest
 from promptcot.runner.worker import Worker
 from promptcot.settings import Label, Rules
@@ -91,6 +91,9 @@ def propose_test(
     ]
     out: list[Rollout | Reject] = []
     for row, sample in zip(rows, engine.sample(prompts, settings.sampling.params()), strict=True):
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         test = parse_test(sample.text)
         if isinstance(test, str):
             out.append(Reject(row.id, test, sample.text[:200]))
@@ -103,7 +106,7 @@ def propose_test(
                     row.domain,
                     row.sample,
                     sample.text,
-                    len(sample.ids),
+                    sample.tokens,
                     sample.finish,
                     answer,
                     "",

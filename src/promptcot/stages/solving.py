@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from promptcot.domains import get
 from promptcot.domains.base import Domain
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams
 from promptcot.records import Ask, Problem, Reject, Rollout, Seed, UnitTest, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import Rules
@@ -56,12 +56,15 @@ def attempt(
     ]
     out: list[Rollout | Reject] = []
     for row, domain, sample in zip(rows, domains, engine.sample(prompts, params), strict=True):
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         answer = domain.answer(sample.text) if sample.finish == "stop" else None
         verdict, reason = judge(domain, row.answer, row.tests, sample.text, answer, sample.finish, rules)
         out.append(
             Rollout(
                 id=row.id, problem_id=row.of, domain=row.domain, sample=row.sample, text=sample.text,
-                tokens=len(sample.ids), finish=sample.finish, answer=answer, verdict=verdict, reason=reason,
+                tokens=sample.tokens, finish=sample.finish, answer=answer, verdict=verdict, reason=reason,
             )
         )  # fmt: skip
     return out

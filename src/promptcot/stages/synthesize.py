@@ -8,7 +8,7 @@ from functools import partial
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
-from promptcot.lm.base import EngineSpec, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Prompt
 from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
@@ -67,6 +67,9 @@ def generate(
     samples = engine.sample(prompts, settings.sampling.params(domains[0].layout.x_end))
     out: list[Problem | Reject] = []
     for row, domain, sample in zip(rows, domains, samples, strict=True):
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         made = split_completion(domain, sample.text) if sample.finish == "stop" else "no_terminator"
         if isinstance(made, str):
             out.append(Reject(row.id, made, sample.text[:200]))

@@ -146,9 +146,13 @@ def losses(trainer: Any, key: str = "loss") -> list[float]:
 
 
 def save(trainer: Any, tokenizer: Any, out: Path) -> None:
-    """Write weights and tokenizer; remove the trainer's own folder."""
+    """Write weights, tokenizer and canary; remove the trainer's own folder."""
     import shutil
+
+    from promptcot.lm import canary
+    from promptcot.lm.transformers import TransformersEngine
 
     trainer.model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    canary.write(out, TransformersEngine.from_model(trainer.model, tokenizer))
     shutil.rmtree(out / ".trainer", ignore_errors=True)

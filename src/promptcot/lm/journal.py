@@ -1,0 +1,61 @@
+"""Replies of a server, kept until the shard they belong to is committed.
+
+A shard is a pure function of its rows, done again as a whole after a kill. Its replies are the expensive part; so each
+is appended to one file next to the shard as it arrives, and a restart asks only for those that are missing: at most what
+was in flight. The file goes when the shard's line is written (`promptcot.store`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from promptcot.errors import UserError
+
+
+class Journal:
+    """One file of JSON lines, {"key": digest of the request, "reply": what was read from its answer}."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.replies: dict[str, Any] = {}
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._read()
+        except OSError as e:
+            raise self._unwritable(e) from None
+
+    def _read(self) -> None:
+        whole = 0
+        for line in self.path.read_bytes().splitlines(keepends=True):
+            try:
+                entry = json.loads(line)
+                self.replies[entry["key"]] = entry["reply"]
+            except (ValueError, TypeError, KeyError):
+                pass  # damaged: the request is sent again
+            whole += len(line) if line.endswith(b"\n") else 0
+        os.ftruncate(self._file, whole)  # what a kill cut short
+
+    def put(self, key: str, reply: Any) -> None:
+        """Keeps one reply. A kill of this process loses nothing that was put; no fsync, a power cut may."""
+        self.replies[key] = reply
+        line = json.dumps({"key": key, "reply": reply}, separators=(",", ":")).encode() + b"\n"
+        try:
+            written = os.write(self._file, line)
+        except OSError as e:
+            raise self._unwritable(e) from None
+        if written != len(line):
+            raise self._unwritable(OSError(None, "No space left on device"))
+
+    def close(self) -> None:
+        """Closes the file and leaves it where it is."""
+        os.close(self._file)
+
+    def _unwritable(self, e: OSError) -> UserError:
+        return UserError(
+            f"cannot write '{self.path}': {e.strerror}",
+            expected="a writable run directory with free space",
+            do="free some space; then the same command goes on",
+        )
