@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,7 +15,7 @@ from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.settings import Recipe
-from promptcot.stages import label
+from promptcot.stages import analyze, label
 from promptcot.stages.context import Context
 from promptcot.store import Step
 from promptcot.verify.answers import equivalent
@@ -38,7 +38,14 @@ def runner() -> Iterator[LocalRunner]:
         yield runner
 
 
-def run(path: Path, runner: LocalRunner, **changed: Any) -> dict[str, Step[Any]]:
+class Done(NamedTuple):
+    """The tables of a finished label stage, and what the report says of them."""
+
+    steps: dict[str, Step[Any]]
+    shown: dict[str, Any]
+
+
+def run(path: Path, runner: LocalRunner, **changed: Any) -> Done:
     """The label stage in a run directory of its own, on given problems."""
     model = {"model": "pocket"}
     recipe = Recipe.model_validate(
@@ -57,29 +64,28 @@ def run(path: Path, runner: LocalRunner, **changed: Any) -> dict[str, Step[Any]]
             label.run(ctx)
             kinds = {"problems": Problem, "suites": Suite}
             names = [p.name for p in (path / "07_label").iterdir()]
-            return {
+            steps: dict[str, Step[Any]] = {
                 n: ctx.load("label", n, kinds.get(n, Ballot if n.startswith("votes") else Rollout))
                 for n in names
             }
+            return Done(steps, analyze.labelling(ctx))
     finally:
         run_dir.close()
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, runner: LocalRunner) -> dict[str, Step[Any]]:
+def whole(tmp_path_factory: pytest.TempPathFactory, runner: LocalRunner) -> Done:
     return run(tmp_path_factory.mktemp("label") / "whole", runner)
 
 
 @pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory, runner: LocalRunner) -> dict[str, Step[Any]]:
+def waves(tmp_path_factory: pytest.TempPathFactory, runner: LocalRunner) -> Done:
     return run(tmp_path_factory.mktemp("label") / "waves", runner, waves=WAVES)
 
 
-def test_waves_give_the_labels_of_all_samples_with_fewer(
-    whole: dict[str, Step[Any]], waves: dict[str, Step[Any]]
-) -> None:
-    full = {p.id: p for p in whole["problems"].rows()}
-    early = {p.id: p for p in waves["problems"].rows()}
+def test_waves_give_the_labels_of_all_samples_with_fewer(whole: Done, waves: Done) -> None:
+    full = {p.id: p for p in whole.steps["problems"].rows()}
+    early = {p.id: p for p in waves.steps["problems"].rows()}
     assert set(early) == set(full)
     assert any(p.domain == "math" for p in full.values())
     for ident, p in full.items():
@@ -87,27 +93,27 @@ def test_waves_give_the_labels_of_all_samples_with_fewer(
             assert equivalent(p.answer, early[ident].answer)
         else:
             assert early[ident] == p  # programs are all drawn at once
-    drawn = sum(waves[n].totals()["rows_in"] for n in waves if n.startswith("attempts"))
-    assert drawn < whole["attempts"].totals()["rows_in"] == 6 * len(PROBLEMS)
+    drawn = sum(waves.steps[n].totals()["rows_in"] for n in waves.steps if n.startswith("attempts"))
+    assert drawn < whole.steps["attempts"].totals()["rows_in"] == 6 * len(PROBLEMS)
+    assert waves.shown["attempts"] == {"planned": 6 * len(PROBLEMS), "drawn": drawn}
+    assert whole.shown["attempts"] == {"planned": 6 * len(PROBLEMS), "drawn": 6 * len(PROBLEMS)}
 
 
-def test_what_is_drawn_in_waves_is_what_would_have_been_drawn(
-    whole: dict[str, Step[Any]], waves: dict[str, Step[Any]]
-) -> None:
-    full = {r.id: r for r in whole["attempts"].rows()}
-    rows = [r for n in waves if n.startswith("attempts") for r in waves[n].rows()]
+def test_what_is_drawn_in_waves_is_what_would_have_been_drawn(whole: Done, waves: Done) -> None:
+    full = {r.id: r for r in whole.steps["attempts"].rows()}
+    rows = [r for n in waves.steps if n.startswith("attempts") for r in waves.steps[n].rows()]
     assert len({r.id for r in rows}) == len(rows)
     assert all(full[r.id] == r for r in rows)
-    math = [r for r in waves["attempts"].rows() if r.domain == "math"]
+    math = [r for r in waves.steps["attempts"].rows() if r.domain == "math"]
     assert {r.sample for r in math} == {0, 1, 2, 3}  # the first wave has the same draws of every problem
     for wave, name in ((1, "attempts2"), (2, "attempts3")):
-        is_open = {b.id for b in waves[f"votes{wave}"].rows() if b.decision == "open"}
-        assert {r.problem_id for r in waves[name].rows()} == is_open
+        is_open = {b.id for b in waves.steps[f"votes{wave}"].rows() if b.decision == "open"}
+        assert {r.problem_id for r in waves.steps[name].rows()} == is_open
 
 
-def test_suites_carry_their_evidence_into_the_problems(whole: dict[str, Step[Any]]) -> None:
-    suites = {s.id: s for s in whole["suites"].rows()}
-    code = [p for p in whole["problems"].rows() if p.domain == "code"]
+def test_suites_carry_their_evidence_into_the_problems(whole: Done) -> None:
+    suites = {s.id: s for s in whole.steps["suites"].rows()}
+    code = [p for p in whole.steps["problems"].rows() if p.domain == "code"]
     assert code
     for p in code:
         suite = suites[p.id]
@@ -118,22 +124,26 @@ def test_suites_carry_their_evidence_into_the_problems(whole: dict[str, Step[Any
             suite.mutants_killed,
         )
         assert suite.mutants <= 2
-    assert sum(s.mutants for s in suites.values()) > 0
+    tests = whole.shown["tests"]
+    assert tests["problems"] == len(suites)
+    assert tests["mutants"] == sum(s.mutants for s in suites.values()) > 0
 
 
 def test_a_run_that_was_cut_off_between_waves_ends_with_the_same_rows(
-    waves: dict[str, Step[Any]], runner: LocalRunner
+    waves: Done, runner: LocalRunner
 ) -> None:
-    digests = {n: step.digest for n, step in waves.items()}
+    digests = {n: step.digest for n, step in waves.steps.items()}
     for name in ("attempts3", "problems"):  # as if killed after the second ballot
         for file in ("done.json", "commits.jsonl"):
-            (waves[name].path / file).unlink()
-    resumed = run(waves["problems"].path.parents[1], runner, waves=WAVES)
-    assert {n: step.digest for n, step in resumed.items()} == digests
+            (waves.steps[name].path / file).unlink()
+    resumed = run(waves.steps["problems"].path.parents[1], runner, waves=WAVES)
+    assert {n: step.digest for n, step in resumed.steps.items()} == digests
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_nothing(waves: dict[str, Step[Any]], tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_nothing(waves: Done, tmp_path: Path) -> None:
     with LocalRunner(1, 2, 5, Reporter(quiet=True)) as two:
         again = run(tmp_path / "two", two, waves=WAVES)
-    assert {n: step.digest for n, step in again.items()} == {n: step.digest for n, step in waves.items()}
+    assert {n: step.digest for n, step in again.steps.items()} == {
+        n: step.digest for n, step in waves.steps.items()
+    }

@@ -128,6 +128,16 @@ def test_tests_that_catch_nothing_make_a_weak_suite() -> None:
     assert vetted(ask([absolute] * 8, UnitTest("-3", "3"), UnitTest("4", "4"))).flags == []
 
 
+def test_without_mutants_a_suite_is_weak_unless_a_program_of_the_labeller_fails() -> None:
+    none = SETTINGS.model_copy(update={"vetting": Vetting(mutants=0)})
+    tests = UnitTest("2", "4"), UnitTest("5", "10")
+    assert vetted(ask([DOUBLE] * 8, *tests), none).flags == ["weak"]
+    assert vetted(ask([DOUBLE] * 7 + ["raise SystemExit(1)"], *tests), none).flags == [
+        "weak"
+    ]  # anything catches that
+    assert vetted(ask([DOUBLE] * 7 + [TRIPLE], *tests), none).flags == []
+
+
 def test_the_tests_that_separate_come_first_and_one_that_catches_nothing_goes() -> None:
     good, bad = "print(abs(int(input())))", "print(int(input()))"
     tests = [UnitTest("4", "4"), UnitTest("0", "0"), UnitTest("-3", "3"), UnitTest("7", "7")]

@@ -102,6 +102,10 @@ def test_all_mutants_of_a_program_with_everything_are_programs_and_differ() -> N
     assert ast.unparse(ast.parse(EVERYTHING)) == plain(EVERYTHING)
 
 
+def test_an_edit_that_changes_no_letter_is_no_mutant() -> None:
+    assert [m.kind for m in mutants("print(1e999)", 10, 1)] == ["statement"]  # twice infinity is infinity
+
+
 @pytest.mark.parametrize("code", ["", "x = (", "\0", "(" * 5000, "pass", "x = 1\n" * 20_000, "# nothing"])
 def test_what_cannot_be_mutated_has_no_mutants(code: str) -> None:
     assert mutants(code, 10, 1) == []

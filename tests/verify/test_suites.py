@@ -220,7 +220,7 @@ def test_other_uses_of_any_do_not(statement: str) -> None:
 
 def test_half_of_the_valid_tests_divided_is_several_outputs_less_is_not() -> None:
     tests = [UnitTest(str(i), "6") for i in range(4)]
-    split: list[str | None] = ["6"] * 4 + ["7"] * 4
+    split: list[str | None] = ["6", "6", "6", "6", "7", "7", "7", "7"]
     agreed: list[str | None] = ["6"] * 8
     broken: list[str | None] = [None] * 8
     cases: list[tuple[list[list[str | None]], str]] = [
