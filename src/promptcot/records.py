@@ -175,7 +175,10 @@ class Decision(Record):
 
 @dataclass(frozen=True)
 class Problem(Record):
-    """A problem written by p, with the evidence gathered about it so far."""
+    """A problem written by p, with the evidence gathered about it so far.
+
+    label_flags: as of its `Suite`. mutants, mutants_killed: wrong programs tried on its tests, and those that failed.
+    """
 
     domain: str
     level: str
@@ -188,6 +191,9 @@ class Problem(Record):
     label_samples: int = 0
     label_margin: int = 0
     label_histogram: str = ""
+    label_flags: list[str] = field(default_factory=list)
+    mutants: int = 0
+    mutants_killed: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,21 +240,46 @@ class Trace(Record):
 class SuiteAsk(Record):
     """A code problem with the programs and the unit tests that were written for it."""
 
+    problem: str
     programs: list[str]
     tests: list[UnitTest]
 
 
 @dataclass(frozen=True)
 class Suite(Record):
-    """What unit-test synthesis left of one problem: the accepted tests, and how it came about."""
+    """What unit-test synthesis left of one problem: the accepted tests, and how it came about.
+
+    tests: The first ones catch most wrong programs. proposed, confirmed, relabelled: counts of tests; dropped: of
+    the others, by reason, as JSON. programs: that voted; votes, margin: the least of any test; agreement: mean share
+    of the valid outputs. failing: different programs that print something and fail a test. mutants,
+    mutants_killed: of the programs that pass all. flags: `too_few_tests`, `needs_checker`, `weak`.
+    """
 
     tests: list[UnitTest]
     proposed: int
     confirmed: int
     relabelled: int
+    dropped: str
     programs: int
     votes: int
     margin: int
+    agreement: float
+    failing: int
+    mutants: int
+    mutants_killed: int
+    flags: list[str]
+
+
+@dataclass(frozen=True)
+class Ballot(Record):
+    """Where the vote on one problem stands after a wave of samples. decision: `accepted` or `refused` if no further
+    sample can change it, else `open`. `id` is the problem's."""
+
+    wave: int
+    samples: int
+    votes: int
+    margin: int
+    decision: str
 
 
 @dataclass(frozen=True)

@@ -262,21 +262,50 @@ class Curate(Section):
     decontaminate: Literal["both", "strict13", "qwen"] = "both"
 
 
+class Vetting(Section):
+    """How unit tests written by a model become a suite (docs/verification-programs.md).
+
+    votes, share, margin: what an output needs among those of the programs. relabel: a test that claims another output
+    gets the agreed one; else it goes. mutants: wrong programs tried per problem (0: none); below `min_kill` of them
+    caught, or with nothing caught at all, a suite is weak. weak, needs_checker: what happens to such problems.
+    """
+
+    votes: PositiveInt = 3
+    share: Share = 0.6
+    margin: PositiveInt = 2
+    relabel: bool = True
+    mutants: Annotated[int, Field(ge=0)] = 16
+    min_kill: Share = 0.5
+    weak: Literal["flag", "drop"] = "flag"
+    needs_checker: Literal["flag", "drop"] = "drop"
+
+
 class Label(Section):
-    """Answers by vote of `samples` generations (math); unit tests by agreement of as many programs (code)."""
+    """Answers by vote of `samples` generations (math); unit tests by agreement of as many programs (code).
+
+    waves: how many answers to draw at a time; a decided vote gets no more (same labels; stages/label.py says what is
+    biased then). Empty: all at once. tests: proposed per problem; min_tests: that must be left.
+    """
 
     model: Model
     samples: PositiveInt = 8
     min_votes: PositiveInt = 5
+    waves: list[PositiveInt] = Field(default_factory=list)
     problems: Annotated[int, Field(ge=0)] = 0
     tests: PositiveInt = 4
-    min_tests: PositiveInt = 2
+    min_tests: PositiveInt = 3
+    vetting: Vetting = Vetting()
     sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
     def _reachable(self) -> Label:
-        if self.min_votes > self.samples:
-            raise ValueError(f"min_votes={self.min_votes} cannot be reached with samples={self.samples}")
+        needs = (("min_votes", self.min_votes, "samples"), ("vetting.votes", self.vetting.votes, "samples"),
+                 ("min_tests", self.min_tests, "tests"))  # fmt: skip
+        for name, value, limit in needs:
+            if value > getattr(self, limit):
+                raise ValueError(f"{name}={value} cannot be reached with {limit}={getattr(self, limit)}")
+        if self.waves and sum(self.waves) != self.samples:
+            raise ValueError(f"waves={self.waves} must add up to samples={self.samples}")
         return self
 
 

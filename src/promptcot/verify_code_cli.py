@@ -1,6 +1,6 @@
-"""`promptcot verify code` and `promptcot verify run`: programs from a JSONL file, in the sandbox.
+"""`promptcot verify code`, `verify run`, `verify gold`: programs and references from a JSONL file.
 
-Both write one row for every row they read, in the same order; a row that cannot be used says so and stops nothing.
+All write one row for every row they read, in the same order; a row that cannot be used says so and stops nothing.
 Join them to another typer app with `add(app)`.
 """
 
@@ -38,9 +38,10 @@ WorkersOption = Annotated[int, typer.Option("--workers", help="At the same time 
 
 
 def add(app: typer.Typer) -> None:
-    """Give `app` the commands `code` and `run`."""
+    """Give `app` the commands `code`, `run` and `gold`."""
     app.command("code")(code)
     app.command("run")(run)
+    app.command("gold")(gold)
 
 
 def code(
@@ -83,6 +84,57 @@ def run(
     """
     limits = _limits(sandbox, wall_s, memory_mb, output_kb)
     _map(in_, out, workers, partial(run_row, limits=limits, sandbox=sandbox))
+
+
+def gold(
+    in_: InOption,
+    out: OutOption = None,
+    sandbox: SandboxOption = "auto",
+    wall_s: WallOption = 6.0,
+    memory_mb: MemoryOption = 1024,
+    output_kb: OutputOption = 1024,
+    workers: WorkersOption = 0,
+    mode: Annotated[
+        Literal["lcb", "judge"], typer.Option("--mode", help="For rows with a solution.")
+    ] = "lcb",
+) -> None:
+    """Check references before they judge anyone: field `gold`, or `inputs`, `outputs`, optional `solution`, `fn_name`.
+
+    Adds `verdict` (sound, flawed, unscored) and `reason`: a gold answer equals itself and nothing else, tests tell right
+    outputs from wrong ones, a solution passes. Exit code 2 if any row is not sound.
+    """
+    from promptcot.verify.sandbox import Limits
+
+    limits = Limits(wall_s, wall_s + 1, memory_mb, output_kb * 1024)
+    bad: list[Row] = []
+
+    def check(row: Row) -> Row:
+        made = gold_row(row, limits=limits, sandbox=sandbox, mode=mode)
+        if made["verdict"] != "sound":
+            bad.append(made)
+        return made
+
+    _map(in_, out, workers, check)
+    if bad:
+        raise UserError(
+            f"{len(bad)} rows of '{in_}' cannot judge", expected="sound references", do="see their reason"
+        )
+
+
+def gold_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode) -> Row:
+    """The row with what its reference is worth."""
+    from promptcot.verify.gold import GoldSuite, answer_flaw, suite_flaw
+
+    try:
+        if "gold" in row:
+            flaw = answer_flaw("this row", _field(row, "gold", str))
+        else:
+            mode, function = _how(row, mode)
+            suite = GoldSuite("this row", _tests(row, function), _field(row, "solution", str, None), function)
+            flaw = suite_flaw(suite, limits, sandbox=sandbox, mode=mode)
+    except UserError as error:
+        return {**row, "verdict": "unscored", "reason": _short(error)}
+    return {**row, "verdict": "flawed" if flaw else "sound", "reason": flaw}
 
 
 def judge_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode, extract: bool) -> Row:

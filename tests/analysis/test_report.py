@@ -241,7 +241,7 @@ def test_without_matplotlib_the_page_keeps_its_tables_and_says_how_to_get_figure
     assert "pip install 'promptcot[report]'" in page.text
     assert "svg" not in tags
     assert "figure" not in tags
-    assert tags.count("table") == 15
+    assert tags.count("table") == 16
     assert not page.open
 
 

@@ -1,4 +1,4 @@
-"""`promptcot verify code` and `verify run` on files: order, bad rows, codes."""
+"""`promptcot verify code`, `verify run` and `verify gold` on files: order, bad rows, codes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 
-def verify(verb: str, lines: list[object], tmp_path: Path, *more: str) -> list[dict[str, Any]]:
+def verify(
+    verb: str, lines: list[object], tmp_path: Path, *more: str, exit_code: int = 0
+) -> list[dict[str, Any]]:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
     command = [sys.executable, "-m", "promptcot.cli", "verify", verb, "--in", str(file), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == exit_code, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -90,3 +92,24 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "none.jsonl': No such file" in done.stderr
+
+
+def test_gold_says_which_references_can_judge_and_fails_if_one_cannot(tmp_path: Path) -> None:
+    double = {"solution": "print(2 * int(input()))", "inputs": ["1", "2"], "outputs": ["2", "4"]}
+    rows: list[object] = [
+        {"gold": "\\frac{1}{2}"},
+        {"gold": ""},
+        double,
+        {**double, "outputs": ["2", "5"]},
+        {"inputs": ["1"], "outputs": ["1"]},
+        {"inputs": ["1"], "outputs": [" "]},
+        {"inputs": ["1"], "outputs": []},
+        "not JSON\n",
+        {"gold": 5},
+    ]
+    out = verify("gold", rows, tmp_path, exit_code=2)
+    assert [row["verdict"] for row in out] == [
+        "sound", "flawed", "sound", "flawed", "sound", "flawed", "unscored", "unscored", "unscored"
+    ]  # fmt: skip
+    assert out[3]["reason"] == "test 1: its solution ended with wrong_output"
+    assert [r["verdict"] for r in verify("gold", rows[:1] + rows[2:3], tmp_path)] == ["sound", "sound"]

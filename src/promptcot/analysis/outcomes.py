@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptcot.analysis.statistics import bootstrap_ci, paired_difference, wilson
-from promptcot.records import Problem, Rollout, Seed, Verdict
+from promptcot.records import Problem, Rollout, Seed, Suite, Verdict
 from promptcot.verify.answers import equivalent
 from promptcot.verify.programs import same_output
 
@@ -100,3 +101,27 @@ def label_right(problem: Problem, truth: Any) -> bool:
     return all(
         o is not None and same_output(o, t.output) for o, t in zip(outputs, problem.tests, strict=True)
     )
+
+
+def vetting(suites: Sequence[Suite]) -> dict[str, Any]:
+    """What vetting left of the proposed tests, over all problems that had tests and programs.
+
+    flipped: share of the kept tests whose own output the programs overruled. agreement: mean over problems of the
+    share of valid outputs behind a kept test. kill_rate: a lower bound, as some mutants mean the same.
+    """
+    dropped: Counter[str] = Counter()
+    for suite in suites:
+        dropped.update(json.loads(suite.dropped))
+    confirmed, relabelled, mutants, killed = (
+        sum(getattr(s, name) for s in suites)
+        for name in ("confirmed", "relabelled", "mutants", "mutants_killed")
+    )
+    kept = [s for s in suites if s.tests]
+    return {
+        "problems": len(suites), "proposed": sum(s.proposed for s in suites), "confirmed": confirmed,
+        "relabelled": relabelled, "dropped": dict(dropped.most_common()),
+        "flipped": relabelled / (confirmed + relabelled) if kept else None,
+        "agreement": sum(s.agreement for s in kept) / len(kept) if kept else None,
+        "mutants": mutants, "killed": killed, "kill_rate": killed / mutants if mutants else None,
+        "flags": dict(Counter(flag for s in suites for flag in s.flags).most_common()),
+    }  # fmt: skip

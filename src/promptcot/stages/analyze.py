@@ -11,7 +11,7 @@ from promptcot import __version__
 from promptcot.analysis import em_curves, funnel, outcomes
 from promptcot.analysis.headline import headline
 from promptcot.ids import digest
-from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Seed
+from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Seed, Suite
 from promptcot.rundir import finished_steps, folder, package_versions, provenance
 from promptcot.stages.context import Context
 from promptcot.stages.evaluate import regimes
@@ -52,6 +52,7 @@ def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> di
         "recipe": recipe.model_dump(mode="json"),
     }  # fmt: skip
     report |= synthesis(ctx)
+    report |= labelling(ctx)
     report |= evaluation(ctx)
     report["headline"] = headline(report)
     return report
@@ -113,6 +114,20 @@ def synthesis(ctx: Context) -> dict[str, Any]:
     return out
 
 
+def labelling(ctx: Context) -> dict[str, Any]:
+    """How many answers the votes took of those planned, and what vetting left of the tests."""
+    settings = ctx.recipe.label
+    if settings is None or not _there(ctx, "label", "problems"):
+        return {}
+    waves = ["attempts", *(f"attempts{n}" for n in range(2, len(settings.waves) + 1))]
+    drawn = sum(ctx.load("label", name, Rollout).totals()["rows_in"] for name in waves)
+    suites = list(ctx.load("label", "suites", Suite).rows())
+    return {
+        "attempts": {"planned": settings.samples * len(_asked(ctx)), "drawn": drawn},
+        "tests": outcomes.vetting(suites) if suites else None,
+    }
+
+
 def _asked(ctx: Context) -> set[str]:
     return {r.problem_id for r in ctx.load("label", "attempts", Rollout).rows()}
 
@@ -130,6 +145,8 @@ def examples(ctx: Context, problems: list[Problem], rollouts: list[Rollout]) -> 
 
 def _example(p: Problem, pair: Pair | None, rate: float | None) -> dict[str, Any]:
     label = f"{p.label_votes} of {p.label_samples} attempts agree" if p.label_samples else "not labelled"
+    label += f"; {p.mutants_killed} of {p.mutants} mutants caught" if p.mutants else ""
+    label += f"; {', '.join(p.label_flags)}" if p.label_flags else ""
     return {
         "title": f"{p.domain}, level {p.level}", "concepts": p.concepts, "level": p.level, "rationale": p.rationale,
         "problem": p.problem, "answer": p.answer or "; ".join(f"{t.input!r} -> {t.output!r}" for t in p.tests[:3]),

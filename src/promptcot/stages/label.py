@@ -1,7 +1,12 @@
 """Stage 7. Labels: math by the vote of the labeller's answers, code by unit tests its programs agree on.
 
 The paper labels math by majority of 8 and code by 3-4 model-written tests without vetting; here an answer needs
-`min_votes`, and a test's output is what at least `min_votes` programs print (PAPER section 2, notes in docs).
+`min_votes`, and a test what `label.vetting` asks for (PAPER section 2, notes in docs).
+
+With `waves` the answers are drawn a few at a time, and a problem whose vote no further answer can change gets no
+more. The labels are those of all `samples`, but the answers on disk are then no fair sample: divided problems have
+more of them, and the agreement of a problem that was decided early is that of the first ones. The first wave is
+fair (it is drawn for every problem, whole, so short answers are not preferred): take rates from it.
 """
 
 from __future__ import annotations
@@ -14,20 +19,18 @@ from functools import partial
 
 from promptcot.domains import get
 from promptcot.errors import UserError
-from promptcot.ids import digest, row_seed
-from promptcot.lm.base import EngineSpec, Failure, Prompt
-from promptcot.records import Ask, Problem, Reject, Rollout, Suite, SuiteAsk, UnitTest
-from promptcot.runner.worker import Worker
-from promptcot.settings import Label, Rules
+from promptcot.ids import digest
+from promptcot.records import Ballot, Problem, Reject, Rollout, Suite
+from promptcot.settings import Label
 from promptcot.stages.context import Context, asks, model_key
-from promptcot.stages.solving import attempt, limits, rules_for
+from promptcot.stages.solving import attempt, rules_for
+from promptcot.stages.suites import propose_test, suite_asks, vet_suite
 from promptcot.store import Step
 from promptcot.verify.answers import equivalent
-from promptcot.verify.sandbox import run_program
-from promptcot.verify.suites import parse_test, vet
-from promptcot.verify.vote import tally
+from promptcot.verify.vote import decided, tally
 
 NAME = "label"
+Attempts = dict[str, list[str | None]]  # problem id -> answers in the order of their sample index
 
 
 def run(ctx: Context) -> None:
@@ -36,34 +39,18 @@ def run(ctx: Context) -> None:
     assert settings is not None
     curated = ctx.load("curate", "problems", Problem)
     problems = pick(list(curated.rows()), settings.problems, ctx.recipe.run.seed)
-    spec = settings.model.spec()
-    inputs = {"problems": curated.digest, "model": model_key(spec.model)}
-    params = {**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()}
-    solve = partial(
-        attempt, model=spec, params=settings.sampling.params(), style=style, rules=ctx.recipe.programs
-    )  # fmt: skip
-    attempts = ctx.map(
-        NAME, "attempts", Rollout, asks(NAME, problems, settings.samples), solve, params=params, inputs=inputs
-    )
     code = [p for p in problems if get(p.domain, style).answer_kind == "tests"]
-    write = partial(propose_test, model=spec, settings=settings, style=style)
-    tests = ctx.map(
-        NAME,
-        "tests",
-        Rollout,
-        asks(f"{NAME}-tests", code, settings.tests),
-        write,
-        params=params,
-        inputs=inputs,
-    )
-    vetting = partial(vet_suite, settings=settings, rules=rules_for(ctx, code))
-    suites = ctx.map(
-        NAME, "suites", Suite, suite_asks(code, attempts, tests), vetting, params=params,
-        inputs={"attempts": attempts.digest, "tests": tests.digest},
-    )  # fmt: skip
+    attempts = draw(ctx, settings, problems, {p.id for p in code}, curated.digest)
+    answers = answers_of(attempts)
+    drawn = {f"attempts{n}": step.digest for n, step in enumerate(attempts, 1)}
+    suites = make_suites(ctx, settings, code, answers, {"problems": curated.digest, **drawn})
+    policy = {
+        "min_votes": settings.min_votes, "problems": settings.problems, "weak": settings.vetting.weak,
+        "needs_checker": settings.vetting.needs_checker,
+    }  # fmt: skip
     labelled = ctx.table(
-        NAME, "problems", Problem, lambda: label(problems, attempts, suites, settings, style), params=params,
-        inputs={**inputs, "attempts": attempts.digest, "suites": suites.digest}, version=2,
+        NAME, "problems", Problem, lambda: label(problems, answers, suites, settings, style), params=policy,
+        inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=3,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
         raise UserError(
@@ -80,122 +67,139 @@ def pick(problems: list[Problem], limit: int, run_seed: int) -> list[Problem]:
     return sorted(problems, key=lambda p: digest([run_seed, p.id]))[:limit]
 
 
-def propose_test(
-    worker: Worker, rows: list[Ask], *, model: EngineSpec, settings: Label, style: str
-) -> list[Rollout | Reject]:
-    """One unit test per call, as JSON; what does not parse is rejected with the reason."""
-    engine = worker.engine(model)
-    prompts = [
-        Prompt(row_seed(worker.seed, r.id), messages=get(r.domain, style).test_messages(r.problem))
-        for r in rows
-    ]
-    out: list[Rollout | Reject] = []
-    for row, sample in zip(rows, engine.sample(prompts, settings.sampling.params()), strict=True):
-        if isinstance(sample, Failure):
-            out.append(sample.reject(row.id))
-            continue
-        test = parse_test(sample.text)
-        if isinstance(test, str):
-            out.append(Reject(row.id, test, sample.text[:200]))
-        else:
-            answer = json.dumps({"input": test.input, "output": test.output})
-            out.append(
-                Rollout(
-                    row.id,
-                    row.of,
-                    row.domain,
-                    row.sample,
-                    sample.text,
-                    sample.tokens,
-                    sample.finish,
-                    answer,
-                    "",
-                    "",
-                )
-            )
-    return out
+# --- attempts, in waves
 
 
-def suite_asks(problems: Sequence[Problem], attempts: Step[Rollout], tests: Step[Rollout]) -> list[SuiteAsk]:
-    """Per code problem the labeller's programs and the distinct proposed inputs."""
-    programs: dict[str, list[str]] = defaultdict(list)
-    proposed: dict[str, dict[str, UnitTest]] = defaultdict(dict)
-    for row in attempts.rows():
-        if row.domain == "code" and row.answer is not None:
-            programs[row.problem_id].append(row.answer)
-    for row in tests.rows():
-        test = UnitTest(**json.loads(row.answer or "{}"))
-        proposed[row.problem_id].setdefault(test.input, test)
-    return [SuiteAsk(p.id, programs[p.id], list(proposed[p.id].values())) for p in problems]
+def draw(
+    ctx: Context, settings: Label, problems: Sequence[Problem], code: set[str], source: str
+) -> list[Step[Rollout]]:
+    """One step of attempts per wave, and after each but the last a table of where the votes stand.
+
+    Programs are all drawn in the first wave: the tests need every one of them.
+    """
+    spec = settings.model.spec()
+    solve = partial(
+        attempt, model=spec, params=settings.sampling.params(), style=ctx.recipe.templates, rules=ctx.recipe.programs
+    )  # fmt: skip
+    params = {
+        "model": settings.model.key(), "sampling": settings.sampling.key(), "templates": ctx.recipe.templates,
+        "samples": settings.samples, "waves": settings.waves, "problems": settings.problems,
+    }  # fmt: skip
+    inputs = {"problems": source, "model": model_key(spec.model)}
+    steps: list[Step[Rollout]] = []
+    still, first = list(problems), 0
+    for wave, size in enumerate(waves := settings.waves or [settings.samples], 1):
+        rows = [
+            ask
+            for p in still
+            for ask in asks(NAME, [p], settings.samples if p.id in code else first + size)[first:]
+        ]
+        name = "attempts" if wave == 1 else f"attempts{wave}"
+        steps.append(ctx.map(NAME, name, Rollout, rows, solve, params=params, inputs=inputs, version=2))
+        if wave == len(waves):
+            break
+        first += size
+        voting = [p.id for p in still if p.id not in code]
+        votes = ctx.table(
+            NAME, f"votes{wave}", Ballot, partial(ballots, voting, steps, wave, settings),
+            params={"min_votes": settings.min_votes, "samples": settings.samples},
+            inputs={f"attempts{n}": step.digest for n, step in enumerate(steps, 1)},
+        )  # fmt: skip
+        is_open = {b.id for b in votes.rows() if b.decision == "open"}
+        still = [p for p in still if p.id in is_open]
+        inputs = {**inputs, "votes": votes.digest}
+    return steps
 
 
-def vet_suite(worker: Worker, rows: list[SuiteAsk], *, settings: Label, rules: Rules) -> list[Suite | Reject]:
-    """Run every program on every proposed input; keep the tests whose output enough of them agree on."""
-    return [_vet_one(row, settings, rules) for row in rows]
+def answers_of(attempts: Sequence[Step[Rollout]]) -> Attempts:
+    """The answers of every problem, in the order of their sample index."""
+    answers: Attempts = defaultdict(list)
+    for step in attempts:
+        for row in step.rows():
+            answers[row.problem_id].append(row.answer)
+    return answers
 
 
-def _vet_one(row: SuiteAsk, settings: Label, rules: Rules) -> Suite | Reject:
-    if not row.tests:
-        return Reject(row.id, "no_test_proposed")
-    if len(row.programs) < settings.min_votes:
-        return Reject(row.id, "too_few_programs", f"{len(row.programs)} programs")
-    inputs = [t.input for t in row.tests]
-    outputs = {program: stable_outputs(program, inputs, rules) for program in set(row.programs)}
-    by_test = [[outputs[program][i] for program in row.programs] for i in range(len(inputs))]
-    vetted = vet(list(row.tests), by_test, min_votes=settings.min_votes)
-    kept = [v for v in vetted if v.decision != "dropped"]
-    if len(kept) < settings.min_tests:
-        return Reject(row.id, "too_few_tests", ", ".join(sorted({v.reason for v in vetted if v.reason})))
-    return Suite(
-        id=row.id, tests=[v.test for v in kept], proposed=len(row.tests),
-        confirmed=sum(v.decision == "confirmed" for v in kept),
-        relabelled=sum(v.decision == "relabelled" for v in kept),
-        programs=len(row.programs), votes=min(v.votes for v in kept), margin=min(v.margin for v in kept),
+def ballots(
+    voting: Sequence[str], attempts: Sequence[Step[Rollout]], wave: int, settings: Label
+) -> tuple[int, list[Ballot], list[Reject]]:
+    """Where each vote stands: decided, whatever the samples still to come say, or open."""
+    answers = answers_of(attempts)
+    out = []
+    for ident in voting:
+        vote = tally(answers[ident], equivalent)
+        certain = decided(vote, settings.samples - vote.samples, settings.min_votes)
+        decision = {None: "open", True: "accepted", False: "refused"}[certain]
+        out.append(Ballot(ident, wave, vote.samples, vote.votes, vote.margin, decision))
+    return len(voting), out, []
+
+
+# --- suites
+
+
+def make_suites(
+    ctx: Context, settings: Label, code: list[Problem], answers: Attempts, inputs: dict[str, str]
+) -> Step[Suite]:
+    """Proposed tests, and what vetting by the labeller's programs left of them."""
+    spec, style = settings.model.spec(), ctx.recipe.templates
+    write = partial(propose_test, model=spec, settings=settings, style=style)
+    params = {
+        "model": settings.model.key(), "sampling": settings.sampling.key(), "templates": style,
+        "tests": settings.tests, "problems": settings.problems,
+    }  # fmt: skip
+    tests = ctx.map(
+        NAME, "tests", Rollout, asks(f"{NAME}-tests", code, settings.tests), write, params=params,
+        inputs={"problems": inputs["problems"], "model": model_key(spec.model)}, version=2,
+    )  # fmt: skip
+    evidence = {k: v for k, v in settings.vetting.key().items() if k not in ("weak", "needs_checker")}
+    programs = {p.id: [a for a in answers[p.id] if a is not None] for p in code}
+    vetting = partial(vet_suite, settings=settings, rules=rules_for(ctx, code))
+    return ctx.map(
+        NAME, "suites", Suite, suite_asks(code, programs, tests), vetting,
+        params={**evidence, "min_tests": settings.min_tests, "programs": ctx.recipe.programs.key()},
+        inputs={**inputs, "tests": tests.digest}, version=2,
     )  # fmt: skip
 
 
-def stable_outputs(program: str, inputs: Sequence[str], rules: Rules) -> list[str | None]:
-    """What a program prints for each input; None where it fails or where another hash seed changes it."""
-    first, second = (
-        [
-            r.stdout if r.status == "ok" else None
-            for r in run_program(program, inputs, limits(rules), sandbox=rules.sandbox, hash_seed=seed)
-        ]
-        for seed in (0, 1)
-    )
-    return [a if a == b else None for a, b in zip(first, second, strict=True)]
+# --- labels
 
 
 def label(
-    problems: Sequence[Problem], attempts: Step[Rollout], suites: Step[Suite], settings: Label, style: str
+    problems: Sequence[Problem], answers: Attempts, suites: Step[Suite], settings: Label, style: str
 ) -> tuple[int, list[Problem], list[Reject]]:
     """Join the evidence to the problems; without an accepted label a problem is rejected."""
-    answers: dict[str, list[str | None]] = defaultdict(list)
-    for row in attempts.rows():
-        answers[row.problem_id].append(row.answer)
-    by_suite = {s.id: s for s in suites.rows()}
-    why = {r.id: r for r in suites.rejects()}
+    by_suite: dict[str, Suite | Reject] = {s.id: s for s in suites.rows()}
+    by_suite |= {r.id: r for r in suites.rejects()}
     kept: list[Problem] = []
     rejects: list[Reject] = []
     for p in problems:
         if get(p.domain, style).answer_kind == "tests":
-            made = _with_suite(p, by_suite.get(p.id), why)
+            made = with_suite(p, by_suite[p.id], settings)
         else:
-            made = _with_vote(p, answers[p.id], settings)
+            made = with_vote(p, answers[p.id], settings)
         (rejects if isinstance(made, Reject) else kept).append(made)  # type: ignore[arg-type]
     return len(problems), kept, rejects
 
 
-def _with_suite(p: Problem, suite: Suite | None, why: dict[str, Reject]) -> Problem | Reject:
-    if suite is None:
-        return Reject(p.id, why[p.id].reason, why[p.id].detail)
+def with_suite(p: Problem, suite: Suite | Reject, settings: Label) -> Problem | Reject:
+    """The problem with its tests, unless a flag of theirs rules it out."""
+    if isinstance(suite, Reject):
+        return suite
+    fatal = {"too_few_tests": True, "needs_checker": settings.vetting.needs_checker == "drop",
+             "weak": settings.vetting.weak == "drop"}  # fmt: skip
+    for flag in suite.flags:
+        if fatal[flag]:
+            return Reject(p.id, flag, f"of {suite.proposed} tests dropped: {suite.dropped}; {suite.mutants_killed} of "
+                          f"{suite.mutants} mutants caught")  # fmt: skip
     return replace(
         p, tests=suite.tests, label_votes=suite.votes, label_samples=suite.programs, label_margin=suite.margin,
         label_histogram=json.dumps({"confirmed": suite.confirmed, "relabelled": suite.relabelled}),
+        label_flags=suite.flags, mutants=suite.mutants, mutants_killed=suite.mutants_killed,
     )  # fmt: skip
 
 
-def _with_vote(p: Problem, answers: Sequence[str | None], settings: Label) -> Problem | Reject:
+def with_vote(p: Problem, answers: Sequence[str | None], settings: Label) -> Problem | Reject:
+    """The problem with the winner of the vote, if it has the votes."""
     vote = tally(answers, equivalent)
     if not vote.valid:
         return Reject(p.id, "no_answer")

@@ -98,8 +98,8 @@ def vote_early(
     vote = tally(read, equivalent)
     while len(read) < planned:
         left = planned - len(read)
-        if (decided := _decision(vote, left, min_votes, min_margin)) is not None:
-            return Early(decided, vote, planned)
+        if (certain := decided(vote, left, min_votes, min_margin)) is not None:
+            return Early(certain, vote, planned)
         try:
             read.append(next(source))
         except StopIteration:
@@ -109,7 +109,7 @@ def vote_early(
     return Early(accept(vote, min_votes, min_margin=min_margin), vote, planned)
 
 
-def _decision(vote: Vote, left: int, min_votes: int, min_margin: int) -> bool | None:
+def decided(vote: Vote, left: int, min_votes: int, min_margin: int = 1) -> bool | None:
     """True or False if `left` more answers, whatever they are, lead there; None if it is open.
 
     Accepted in any case: the leader has its votes and keeps its lead if all go to the second. Refused in any
