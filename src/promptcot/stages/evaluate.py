@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from promptcot.errors import UserError
-from promptcot.records import Rollout, Seed, Verdict
+from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
 from promptcot.stages.solving import attempt, rules_for
-from promptcot.verify.answers import check_answer
+from promptcot.verify.gold import GoldSuite, check_answers, check_suites
 
 NAME = "evaluate"
 
@@ -70,19 +69,10 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
 
 
 def check_gold(problems: Sequence[Seed]) -> None:
-    """Every gold answer passes its own verifier and a perturbed one fails, before any model is scored.
+    """Every gold answer and every set of tests judges rightly (`verify.gold`), before any model is scored.
 
     Raises:
-        UserError: an answer that the verifier cannot judge.
+        UserError: one that does not, with its source.
     """
-    for p in problems:
-        if p.answer is None:
-            continue
-        passes, _ = check_answer(p.answer, f"\\boxed{{{p.answer}}}")
-        fails, _ = check_answer(p.answer, f"\\boxed{{{p.answer}7}}")
-        if (passes, fails) != (Verdict.CORRECT, Verdict.INCORRECT):
-            raise UserError(
-                f"the gold answer {p.answer!r} of {p.source} cannot be judged (itself: {passes}, perturbed: {fails})",
-                expected="an answer that equals itself, and not itself with a 7 behind it",
-                do="correct the answer in the seed file, or leave it out",
-            )
+    check_answers((f"{p.source} {p.id}", p.answer) for p in problems if p.answer is not None)
+    check_suites(GoldSuite(f"{p.source} {p.id}", p.tests) for p in problems if p.tests)

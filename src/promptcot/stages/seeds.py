@@ -12,6 +12,7 @@ from promptcot.readers.gsm8k import gsm8k_seed
 from promptcot.records import Reject, Seed
 from promptcot.settings import Seeds
 from promptcot.stages.context import Context, check_rejects
+from promptcot.verify.gold import GoldSuite, answer_flaw, suite_flaw
 
 NAME = "seeds"
 
@@ -19,7 +20,9 @@ NAME = "seeds"
 def run(ctx: Context) -> None:
     """Read, check, split."""
     s, seed = ctx.recipe.seeds, ctx.recipe.run.seed
-    step = ctx.table(NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s))
+    step = ctx.table(
+        NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s), version=2
+    )
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
     if not any(row.split == "train" for row in step.rows()):
         raise UserError(
@@ -49,12 +52,20 @@ def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
     n, seeds, rejects = read(s)
     if n == 0:
         raise UserError(f"'{s.path}' is empty", expected="one problem per row", do="--set seeds.path=FILE")
+    flawed = {r.id: Reject(r.id, "bad_gold", f"{r.source}: {flaw}") for r in seeds if (flaw := gold_flaw(r))}
+    seeds, rejects = [r for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
     order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
     heldout = [replace(r, split="heldout") for r in order[: s.heldout]]
     train = order[s.heldout :]
     keep = train[: s.count] if s.count else train
     unused = [Reject(r.id, "not_sampled", "beyond seeds.count") for r in train[len(keep) :]]
     return n, heldout + keep, rejects + unused
+
+
+def gold_flaw(seed: Seed) -> str:
+    """Why the seed's answer or tests could judge nobody; empty if they could, or if there are none."""
+    flaw = answer_flaw(seed.source, seed.answer) if seed.answer is not None else ""
+    return flaw or (suite_flaw(GoldSuite(seed.source, seed.tests)) if seed.tests else "")
 
 
 def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
