@@ -41,9 +41,10 @@ LAYERS = [
     {"store", "em", "domains", "curation"},
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
+    {"evals"},
     {"stages"},
     {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli"},
-    {"ablation"},
+    {"ablation", "evaluate_cli"},
     {"cli"},
 ]
 LEVEL = {room: n for n, layer in enumerate(LAYERS) for room in layer}

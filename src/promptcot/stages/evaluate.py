@@ -1,4 +1,5 @@
-"""Stage 10. Evaluation on held-out problems: the solver before and after self-play, the student before and after SFT."""
+"""Stage 10. Evaluation: the solver before and after self-play, the student before and after SFT, on held-out problems
+and on benchmarks; and any one model on benchmarks alone."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from functools import partial
 
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
+from promptcot.stages import benchmarks
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
 from promptcot.stages.solving import attempt, rules_for
@@ -16,11 +18,13 @@ NAME = "evaluate"
 
 
 def run(ctx: Context) -> None:
-    """avg@k rollouts of every model in question; gold answers pass their own verifier first."""
+    """avg@k rollouts of every model in question; gold answers pass their own verifier first; then benchmarks."""
     settings = ctx.recipe.evaluate
     assert settings is not None
-    for name, (model, weights) in models(ctx).items():
+    named = models(ctx)
+    for name, (model, weights) in named.items():
         rollouts(ctx, settings, name, model, weights)
+    benchmarks.run(ctx, named)
 
 
 def models(ctx: Context) -> dict[str, tuple[Model, str]]:
@@ -34,6 +38,8 @@ def models(ctx: Context) -> dict[str, tuple[Model, str]]:
         student = ctx.recipe.distill.student
         out["student_before"] = (student, student.model)
         out["student_after"] = (student, ctx.artifact_path("distill", "student"))
+    if ctx.recipe.evaluate and ctx.recipe.evaluate.model:
+        out["model"] = (ctx.recipe.evaluate.model, ctx.recipe.evaluate.model.model)
     return out
 
 
@@ -63,7 +69,10 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     )  # fmt: skip
     ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
-        params={**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()},
+        params={
+            "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
+            "templates": style, "programs": ctx.recipe.programs.key(),
+        },
         inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
     )  # fmt: skip
 

@@ -1,0 +1,107 @@
+"""Benchmarks within the evaluate stage: read, check the gold, attempt, judge, and write `results.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from promptcot import __version__
+from promptcot.evals import benchmarks, gold
+from promptcot.evals.results import LEGEND, entry
+from promptcot.evals.scoring import score
+from promptcot.evals.tasks import Attempt, Task, attempts
+from promptcot.ids import row_seed
+from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.records import Reject, Rollout, Seed
+from promptcot.runner.worker import Worker
+from promptcot.settings import BenchmarkName, Evaluate, Model, Recipe, Rules
+from promptcot.stages.context import Context, model_key
+from promptcot.stages.solving import limits, rules_for
+from promptcot.store import Step, rows_digest, write_atomic
+from promptcot.verify.answers import Mode
+
+NAME = "evaluate"
+
+
+def run(ctx: Context, models: dict[str, tuple[Model, str]]) -> None:
+    """Attempts of every model at every benchmark, one step each. All sources are read and all gold is checked
+    before the first model is asked; the numbers are computed anew each time."""
+    settings = ctx.recipe.evaluate
+    assert settings is not None
+    if not settings.benchmarks or not models:
+        return
+    tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
+    for name, found in tasks.items():
+        gold.check(found, settings.answers)
+        expected = benchmarks.definition(name).problems
+        other = "" if len(found) == expected else f" (the paper's has {expected})"
+        ctx.reporter.line(f"  {name:<28} {len(found):>6} problems, gold checked{other}")
+    rules = rules_for(ctx, [t for found in tasks.values() for t in found])
+    results: dict[str, Any] = {}
+    for model_name, (model, weights) in models.items():
+        spec, numbers = model.spec(weights), {}
+        for name, found in tasks.items():
+            step = _attempts(ctx, settings, f"{model_name}.{name}", name, found, spec, rules)
+            numbers[name] = entry(
+                name, settings.benchmarks[name], found, list(step.rows()), ctx.recipe.run.seed
+            )
+            numbers[name]["attempts_at"] = f"{step.name}/part-*.parquet"
+        results[model_name] = {**spec.key(), "benchmarks": numbers}
+    head = {
+        "promptcot": __version__, "run": ctx.recipe.name, "seed": ctx.recipe.run.seed, "answers": settings.answers,
+        "sampling": settings.benchmark_sampling.key(), "program_runner": ctx.run.facts.get("program_runner"),
+        "verdict_letters": LEGEND, "models": results,
+    }  # fmt: skip
+    write_atomic(ctx.run.path / "results.json", json.dumps(head, indent=1).encode())
+
+
+def references(recipe: Recipe) -> list[Seed]:
+    """The problems of all benchmarks that this recipe scores, as held-out seeds, for decontamination."""
+    scored = recipe.evaluate.benchmarks if recipe.evaluate else {}
+    return [
+        Seed(t.id, t.domain, "", t.problem, split="heldout", source=t.id)
+        for name, b in scored.items()
+        for t in benchmarks.read(name, b)
+    ]
+
+
+def _attempts(
+    ctx: Context, settings: Evaluate, step: str, name: BenchmarkName, tasks: Sequence[Task], spec: EngineSpec, rules: Rules
+) -> Step[Rollout]:  # fmt: skip
+    params = settings.benchmark_sampling
+    samples = settings.benchmarks[name].samples or benchmarks.definition(name).samples
+    fn = partial(
+        sit, model=spec, params=params.params(), style=ctx.recipe.templates, answers=settings.answers, rules=rules
+    )  # fmt: skip
+    return ctx.map(
+        NAME, step, Rollout, attempts(tasks, samples), fn,
+        params={
+            "samples": samples, "sampling": params.key(), "answers": settings.answers,
+            "templates": ctx.recipe.templates, "programs": ctx.recipe.programs.key(), "engine": spec.key(),
+        },
+        inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)},
+    )  # fmt: skip
+
+
+def sit(
+    worker: Worker, rows: list[Attempt], *, model: EngineSpec, params: SamplingParams, style: str,
+    answers: Mode, rules: Rules,
+) -> list[Rollout | Reject]:  # fmt: skip
+    """One attempt per row, judged."""
+    engine = worker.engine(model)
+    prompts = [Prompt(row_seed(worker.seed, r.id), messages=r.task.messages(style)) for r in rows]
+    out: list[Rollout | Reject] = []
+    for row, sample in zip(rows, engine.sample(prompts, params), strict=True):
+        finished = sample.finish == "stop"
+        answer, verdict, reason = score(
+            row.task, sample.text, finished, answers, limits(rules), rules.sandbox
+        )
+        out.append(
+            Rollout(
+                id=row.id, problem_id=row.task.id, domain=row.task.domain, sample=row.sample, text=sample.text,
+                tokens=len(sample.ids), finish=sample.finish, answer=answer, verdict=verdict.value, reason=reason,
+            )
+        )  # fmt: skip
+    return out
