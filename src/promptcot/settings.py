@@ -178,7 +178,7 @@ class EM(Estimator):
     and keeps the last. training is q's; p_training is p's where it differs (the paper uses one setting for both).
     """
 
-    iterations: PositiveInt = 2
+    iterations: Annotated[int, Field(ge=0)] = 2
     k: PositiveInt = 8
     k_first: Annotated[int, Field(ge=0)] = 0
     settled: Share = 0.99

@@ -31,16 +31,9 @@ def entry(
         UserError: a problem lacks attempts (it is never counted as wrong), or standings that cannot be used.
     """
     what = definition(name)
-    by_problem: dict[str, list[Rollout]] = {t.id: [] for t in tasks}
-    for rollout in sorted(rollouts, key=lambda r: r.sample):
-        by_problem[rollout.problem_id].append(rollout)
-    if short := [ident for ident, rows in by_problem.items() if not rows]:
-        raise UserError(f"{len(short)} problems have no attempt, such as {short[0]}")
-    named = {t.name: by_problem[t.id] for t in tasks}
     out: Entry = {
         "title": what.title, "source": list(settings.source), "paper_problems": what.problems,
-        **summary(named, equivalent if what.domain == "math" else None, seed),
-        "verdicts": {n: "".join(_LETTER[r.verdict] for r in rows) for n, rows in named.items()},
+        **numbers({t.id: t.name for t in tasks}, rollouts, what.domain == "math", seed),
     }  # fmt: skip
     if name == "codeforces":
         if settings.standings:
@@ -49,6 +42,26 @@ def entry(
         else:
             out["elo_missing"] = "no standings: solve@k only (promptcot evaluate elo computes it later)"
     return out
+
+
+def numbers(names: dict[str, str], rollouts: Sequence[Rollout], answers: bool, seed: int) -> Entry:
+    """The summary of attempts and their verdicts by problem.
+
+    Args:
+        names: Problem id -> the name it has in the results, in order.
+        answers: Whether the problems have answers that can be voted on (not programs).
+
+    Raises:
+        UserError: a problem lacks attempts.
+    """
+    by_problem: dict[str, list[Rollout]] = {ident: [] for ident in names}
+    for rollout in sorted(rollouts, key=lambda r: r.sample):
+        by_problem[rollout.problem_id].append(rollout)
+    if short := [ident for ident, rows in by_problem.items() if not rows]:
+        raise UserError(f"{len(short)} problems have no attempt, such as {short[0]}")
+    named = {names[ident]: rows for ident, rows in by_problem.items()}
+    letters = {name: "".join(_LETTER[r.verdict] for r in rows) for name, rows in named.items()}
+    return {**summary(named, equivalent if answers else None, seed), "verdicts": letters}
 
 
 def solved(found: Entry) -> dict[str, list[bool]]:

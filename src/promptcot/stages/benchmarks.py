@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any
 
 from promptcot import __version__
+from promptcot.errors import UserError
 from promptcot.evals import benchmarks, gold
-from promptcot.evals.results import LEGEND, entry
+from promptcot.evals.compare import difference
+from promptcot.evals.results import LEGEND, Entry, entry, read_results
 from promptcot.evals.scoring import score
 from promptcot.evals.tasks import Attempt, Task, attempts
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
-from promptcot.records import Reject, Rollout, Seed
+from promptcot.records import Problem, Reject, Rollout, Seed
 from promptcot.runner.worker import Worker
 from promptcot.settings import BenchmarkName, Evaluate, Model, Recipe, Rules
 from promptcot.stages.context import Context, model_key
@@ -25,36 +27,47 @@ from promptcot.verify.answers import Mode
 NAME = "evaluate"
 
 
-def run(ctx: Context, models: dict[str, tuple[Model, str]]) -> None:
+def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, Entry]) -> None:
     """Attempts of every model at every benchmark, one step each. All sources are read and all gold is checked
-    before the first model is asked; the numbers are computed anew each time."""
+    before the first model is asked; the numbers are computed anew each time.
+
+    Args:
+        heldout: The entries of the models that were scored on the held-out problems.
+    """
     settings = ctx.recipe.evaluate
     assert settings is not None
-    if not settings.benchmarks or not models:
-        return
-    tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
-    for name, found in tasks.items():
-        gold.check(found, settings.answers)
-        expected = benchmarks.definition(name).problems
-        other = "" if len(found) == expected else f" (the paper's has {expected})"
-        ctx.reporter.line(f"  {name:<28} {len(found):>6} problems, gold checked{other}")
+    tasks = _tasks(ctx, settings) if models else {}
     rules = rules_for(ctx, [t for found in tasks.values() for t in found])
     results: dict[str, Any] = {}
     for model_name, (model, weights) in models.items():
-        spec, numbers = model.spec(weights), {}
+        spec = model.spec(weights)
+        entries = {"heldout": heldout[model_name]} if model_name in heldout else {}
         for name, found in tasks.items():
             step = _attempts(ctx, settings, f"{model_name}.{name}", name, found, spec, rules)
-            numbers[name] = entry(
+            entries[name] = entry(
                 name, settings.benchmarks[name], found, list(step.rows()), ctx.recipe.run.seed
             )
-            numbers[name]["attempts_at"] = f"{step.name}/part-*.parquet"
-        results[model_name] = {**spec.key(), "benchmarks": numbers}
+            entries[name]["attempts_at"] = f"{step.name}/part-*.parquet"
+        results[model_name] = {**spec.key(), "benchmarks": entries}
     head = {
         "promptcot": __version__, "run": ctx.recipe.name, "seed": ctx.recipe.run.seed, "answers": settings.answers,
         "sampling": settings.benchmark_sampling.key(), "program_runner": ctx.run.facts.get("program_runner"),
         "verdict_letters": LEGEND, "models": results,
     }  # fmt: skip
     write_atomic(ctx.run.path / "results.json", json.dumps(head, indent=1).encode())
+
+
+def _tasks(ctx: Context, settings: Evaluate) -> dict[BenchmarkName, list[Task]]:
+    """Every benchmark's tasks, read and checked."""
+    if settings.benchmarks:
+        _check_decontaminated(ctx)
+    tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
+    for name, found in tasks.items():
+        gold.check(found, settings.answers)
+        expected = benchmarks.definition(name).problems
+        other = "" if len(found) == expected else f" (the paper's has {expected})"
+        ctx.reporter.line(f"  {name:<28} {len(found):>6} problems, gold checked{other}")
+    return tasks
 
 
 def references(recipe: Recipe) -> list[Seed]:
@@ -65,6 +78,48 @@ def references(recipe: Recipe) -> list[Seed]:
         for name, b in scored.items()
         for t in benchmarks.read(name, b)
     ]
+
+
+def references_digest(recipe: Recipe) -> str:
+    """Digest of `references`; empty without benchmarks."""
+    found = references(recipe)
+    return f"{rows_digest(found):032x}" if found else ""
+
+
+def _check_decontaminated(ctx: Context) -> None:
+    """Raises UserError: problems were curated without a look at the benchmarks that are to be scored now."""
+    if ctx.recipe.curate is None:
+        return
+    curated = ctx.load("curate", "problems", Problem)
+    if curated.key["inputs"].get("benchmarks", "") != references_digest(ctx.recipe):
+        raise UserError(
+            f"'{curated.path}' was decontaminated against other benchmarks than those to be scored",
+            expected="a run that knew its benchmarks when it curated",
+            do="promptcot run RECIPE --fork NAME curates anew and keeps every step still valid; "
+            "promptcot evaluate --model PATH scores one model outside of the run",
+        )
+
+
+def rows(ctx: Context, regimes: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Before and after on every benchmark, in the shape of the held-out rows of the report."""
+    path = ctx.run.path / "results.json"
+    if not path.exists():
+        return []
+    models, out = read_results(path), []
+    for regime, before, after in regimes:
+        for name, a in models.get(before, {}).items():
+            b = models[after][name]
+            change = difference(a, b, ctx.recipe.run.seed)
+            if change is None or name == "heldout":  # the report has those by domain and level
+                continue
+            n = a["samples"]
+            out.append({
+                "regime": regime, "metric": f"avg@{n}" if n > 1 else "pass@1", "split": name, "domain": "all",
+                "level": "all", "before": {k: a[k] for k in ("mean", "ci95")},
+                "after": {k: b[k] for k in ("mean", "ci95")}, "difference": change, "problems": change["problems"],
+                "samples": n,
+            })  # fmt: skip
+    return out
 
 
 def _attempts(

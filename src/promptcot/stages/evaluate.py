@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from promptcot.evals.results import Entry, numbers
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
 from promptcot.stages import benchmarks
@@ -22,9 +23,11 @@ def run(ctx: Context) -> None:
     settings = ctx.recipe.evaluate
     assert settings is not None
     named = models(ctx)
+    heldout: dict[str, Entry] = {}
     for name, (model, weights) in named.items():
-        rollouts(ctx, settings, name, model, weights)
-    benchmarks.run(ctx, named)
+        if any(name in (before, after) for _, before, after in regimes(ctx)):
+            heldout[name] = rollouts(ctx, settings, name, model, weights)
+    benchmarks.run(ctx, named, heldout)
 
 
 def models(ctx: Context) -> dict[str, tuple[Model, str]]:
@@ -54,10 +57,8 @@ def regimes(ctx: Context) -> list[tuple[str, str, str]]:
     return out
 
 
-def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> None:
-    """The attempts of one model at the held-out problems."""
-    if not any(name in (before, after) for _, before, after in regimes(ctx)):
-        return
+def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> Entry:
+    """The attempts of one model at the held-out problems, and their numbers for `results.json`."""
     seeds = ctx.load("seeds", "seeds", Seed)
     problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
     problems = problems[: settings.problems] if settings.problems else problems
@@ -67,7 +68,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     fn = partial(
         attempt, model=spec, params=settings.sampling.params(), style=style, rules=rules_for(ctx, problems)
     )  # fmt: skip
-    ctx.map(
+    step = ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
         params={
             "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
@@ -75,6 +76,9 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
         },
         inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
     )  # fmt: skip
+    answers = all(p.domain == "math" for p in problems)
+    found = numbers({p.id: p.id for p in problems}, list(step.rows()), answers, ctx.recipe.run.seed)
+    return {"title": "held-out problems", "paper_problems": len(problems), **found}
 
 
 def check_gold(problems: Sequence[Seed]) -> None:
