@@ -95,7 +95,7 @@ def run(
         }  # fmt: skip
         loaded = parse(data, "the command line", set_ or [])
     path = execute(loaded, ["evaluate"], Reporter(quiet=quiet), out, fork)
-    if not quiet and loaded.evaluate and loaded.evaluate.benchmarks:
+    if not quiet:
         _show(path)
 
 
@@ -153,6 +153,27 @@ def compare(
         print(json.dumps(found, indent=1))
     else:
         show.comparison(found, Console())
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="Study (YAML): recipe, seeds, arms.")],
+    out: Annotated[Path, typer.Option(help="Directory of the runs; the same command goes on there.")],
+    json_: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """A recipe under several settings and seeds: scaling curves, ablations. Writes DIR/study.json."""
+    from rich.console import Console
+
+    from promptcot import study as several
+    from promptcot.evals import show
+
+    found = several.run(file, out, quiet)
+    if json_:
+        print(json.dumps(found, indent=1))
+    elif not quiet:
+        show.study(found, Console())
+        print(f"Numbers: {out / 'study.json'}")
 
 
 @app.command()

@@ -44,7 +44,8 @@ LAYERS = [
     {"evals"},
     {"stages"},
     {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli"},
-    {"ablation", "evaluate_cli"},
+    {"ablation", "study"},
+    {"evaluate_cli"},
     {"cli"},
 ]
 LEVEL = {room: n for n, layer in enumerate(LAYERS) for room in layer}

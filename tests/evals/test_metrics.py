@@ -149,6 +149,13 @@ def test_the_sampling_interval_covers_the_change_on_the_same_problems() -> None:
     assert 0.91 <= hits / 300 <= 0.985  # 95% less 3 binomial errors of 1.26%
 
 
+def test_the_sampling_interval_is_as_wide_as_the_sampling_error() -> None:
+    # Fifty problems with one right of two attempts: each p has variance 1/4 / (2 - 1), so the mean has SE 0.5/sqrt(50).
+    low, high = sampling_interval([[0, 1]] * 50, [[1, 1]] * 50, seed=0)
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.5 / math.sqrt(50), rel=0.08)
+    assert (high + low) / 2 == pytest.approx(0.5, abs=0.02)
+
+
 def test_one_sample_has_no_sampling_interval() -> None:
     with pytest.raises(ValueError, match="fewer than two samples"):
         sampling_interval([[1]], [[0, 1]], seed=0)

@@ -104,6 +104,29 @@ _PAIRED = (
 )
 
 
+def study(data: dict[str, Any], console: Console) -> None:
+    """One row per model and benchmark, one column per arm: the mean, that of each seed, the change to the first arm."""
+    table = Table(
+        box=box.SIMPLE, caption_justify="left", caption=_STUDY.format(", ".join(map(str, data["seeds"])))
+    )
+    table.add_column("model, benchmark")
+    for arm in data["arms"]:
+        table.add_column(arm, justify="right")
+    for row in data["rows"]:
+        cells = []
+        for found in row["arms"].values():
+            seeds = " ".join(percent(m) for m in found["by_seed"])
+            cells.append(f"{percent(found['mean'])} ({seeds}){_change(found.get('change'), True)}")
+        table.add_row(f"{row['model']}, {row['benchmark']}", *cells)
+    console.print(table)
+
+
+_STUDY = (
+    "Percent right, mean over seeds ({}, each in brackets). Below: the change against the first arm with the 95% interval "
+    "of a paired bootstrap over problems; * where it excludes zero."
+)
+
+
 def _value(v: dict[str, Any] | None, accuracy: bool) -> str:
     if v is None:
         return "-"

@@ -61,6 +61,8 @@ def _tasks(ctx: Context, settings: Evaluate) -> dict[BenchmarkName, list[Task]]:
     """Every benchmark's tasks, read and checked."""
     if settings.benchmarks:
         _check_decontaminated(ctx)
+    for place in (p for b in settings.benchmarks.values() for p in b.source if p.startswith("hf://")):
+        ctx.reporter.line(f"  reading {place} (from the network, unless the Hub's cache has it)")
     tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
     for name, found in tasks.items():
         gold.check(found, settings.answers)
@@ -126,15 +128,18 @@ def _attempts(
     ctx: Context, settings: Evaluate, step: str, name: BenchmarkName, tasks: Sequence[Task], spec: EngineSpec, rules: Rules
 ) -> Step[Rollout]:  # fmt: skip
     params = settings.benchmark_sampling
-    samples = settings.benchmarks[name].samples or benchmarks.definition(name).samples
+    what = benchmarks.definition(name)
+    samples = settings.benchmarks[name].samples or what.samples
+    judging = (
+        {"answers": settings.answers} if what.domain == "math" else {"programs": ctx.recipe.programs.key()}
+    )
     fn = partial(
         sit, model=spec, params=params.params(), style=ctx.recipe.templates, answers=settings.answers, rules=rules
     )  # fmt: skip
     return ctx.map(
         NAME, step, Rollout, attempts(tasks, samples), fn,
         params={
-            "samples": samples, "sampling": params.key(), "answers": settings.answers,
-            "templates": ctx.recipe.templates, "programs": ctx.recipe.programs.key(), "engine": spec.key(),
+            "samples": samples, "sampling": params.key(), "templates": ctx.recipe.templates, "engine": spec.key(), **judging,
         },
         inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)},
     )  # fmt: skip
