@@ -195,8 +195,8 @@ def elo(
     from promptcot.evals import show
     from promptcot.evals.results import rating, read_marks
 
-    marks = read_marks(results, model)
-    found = rating(marks, str(standings), str(ratings or ""), str(ids or ""), attempts or None, seed)
+    marks = read_marks(results, model, str(ids or ""))
+    found = rating(marks, str(standings), str(ratings or ""), attempts or None, seed)
     print(json.dumps(asdict(found), indent=1) if json_ else show.elo_line(found))
 
 

@@ -157,6 +157,13 @@ def test_an_elo_from_results_and_snapshots(cli: Cli, tmp_path: Path) -> None:
     assert "contests used 2/2" in done.stdout
     again = cli("evaluate", "elo", "--results", out, *given, "--json")
     assert json.loads(again.stdout) == found
+    early = cli(
+        "evaluate", "--model", replay.MODEL, "--engine", "scripted", "--benchmarks", "codeforces",
+        "--source", f"codeforces={replay.official('codeforces')}", *given, "--out", tmp_path / "early",
+    )  # fmt: skip
+    assert early.returncode == 2
+    assert "the problem '1' has no contest" in early.stderr  # before any model is asked
+    assert not (tmp_path / "early" / "10_evaluate").exists()
     line = cli("evaluate", "elo", "--results", out / "results.json", *given).stdout
     assert "Elo on sample tests (DeepCoder protocol)" in line
     assert "of DeepCoder's ratings_2024; contests used 2/2" in line

@@ -106,6 +106,14 @@ def test_marks_for_a_rating_come_from_results_or_from_elsewhere(tmp_path: Path) 
     theirs = tmp_path / "theirs.json"
     theirs.write_text('{"1A": [0.0, 1.0], "1B": [false]}')
     assert results.read_marks(theirs, "") == {"1A": [False, True], "1B": [False]}
+    (tmp_path / "ids.json").write_text('["7A", "7B"]')
+    assert results.read_marks(ours, "", str(tmp_path / "ids.json")) == {
+        "7A": [False, True]
+    }  # 7B has no verdict
+    assert results.read_marks(theirs, "", str(tmp_path / "ids.json")) == {"7A": [False, True], "7B": [False]}
+    (tmp_path / "ids.json").write_text('["7A", "7A"]')
+    with pytest.raises(UserError, match="names a problem twice"):
+        results.read_marks(theirs, "", str(tmp_path / "ids.json"))
     two = saved(tmp_path / "two.json", a={"codeforces": {"verdicts": {}}}, b={"codeforces": {"verdicts": {}}})
     with pytest.raises(UserError, match="a, b") as error:
         results.read_marks(two, "")

@@ -108,6 +108,8 @@ def read_ids(path: str) -> list[str]:
         raise UserError(f"cannot read the problem names in '{path}': {e}", expected=_IDS) from None
     if not isinstance(names, list) or not all(isinstance(n, str) and n[:1].isdigit() for n in names):
         raise UserError(f"'{path}' does not hold names of problems", expected=_IDS)
+    if len(set(names)) < len(names):
+        raise UserError(f"'{path}' names a problem twice", expected=_IDS)
     return names
 
 

@@ -24,7 +24,8 @@ def columns(paths: list[Path]) -> list[Column]:
     out = []
     for path in paths:
         models = read_results(path)
-        base = path.parent.name if path.name == "results.json" else path.stem
+        folder = path if path.is_dir() else path.parent
+        base = folder.resolve().name if path.is_dir() or path.name == "results.json" else path.stem
         out += [Column(base if len(models) == 1 else f"{base}:{n}", e) for n, e in models.items()]
     if len(out) < 2:
         raise UserError(

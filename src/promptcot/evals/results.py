@@ -37,7 +37,7 @@ def entry(
     }  # fmt: skip
     if name == "codeforces":
         if settings.standings:
-            rated = rating(solved(out), settings.standings, settings.ratings, "", seed=seed)
+            rated = rating(solved(out), settings.standings, settings.ratings, seed=seed)
             out["elo"] = asdict(rated)
         else:
             out["elo_missing"] = "no standings: solve@k only (promptcot evaluate elo computes it later)"
@@ -71,19 +71,10 @@ def solved(found: Entry) -> dict[str, list[bool]]:
 
 
 def rating(
-    marks: dict[str, list[bool]], directory: str, ratings: str, ids: str, attempts: int | None = None, seed: int = 0
-) -> elo.Elo:  # fmt: skip
-    """The Elo of `marks` (as of `solved`) from the snapshots in `directory`.
-
-    Args:
-        ratings: A table of human ratings for the percentile, or "".
-        ids: A list of names, in the order of the problems, where `marks` does not use the contest's names, or "".
-    """
-    if ids:
-        names = read_ids(ids)
-        if len(names) != len(marks):
-            raise UserError(f"{len(marks)} problems with a verdict and {len(names)} names in '{ids}'")
-        marks = dict(zip(names, marks.values(), strict=True))
+    marks: dict[str, list[bool]], directory: str, ratings: str, attempts: int | None = None, seed: int = 0
+) -> elo.Elo:
+    """The Elo of `marks` (as of `solved`) from the snapshots in `directory`; `ratings` is a table for the percentile,
+    or ""."""
     contests = standings.load(directory, elo.by_contest(list(marks)))
     return elo.estimate(marks, contests, elo.read_ratings(ratings) if ratings else None, attempts, seed)
 
@@ -109,27 +100,39 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read '{path}': {e}", do="promptcot evaluate --help") from None
 
 
-def read_marks(path: Path, model: str) -> dict[str, list[bool]]:
+def read_marks(path: Path, model: str, ids: str = "") -> dict[str, list[bool]]:
     """Codeforces attempts for a rating: of a results.json, or {"1971A": [false, true, ...], ...} from elsewhere.
 
+    Args:
+        model: Which one of a results.json; "" where it is the only one.
+        ids: A list of names in the order of the problems, where the results lack the contests' names, or "".
+
     Raises:
-        UserError: neither, no such model, or no Codeforces in it.
+        UserError: neither, no such model, no Codeforces in it, or another number of names.
     """
     data = read_json(path / "results.json" if path.is_dir() else path)
     if isinstance(data, dict) and "models" in data:
-        models = {
-            n: m["benchmarks"]["codeforces"]
-            for n, m in data["models"].items()
-            if "codeforces" in m["benchmarks"]
-        }
-        if model not in models and (model or len(models) != 1):
+        verdicts = _codeforces(path, data["models"], model)
+    else:
+        ok = isinstance(data, dict) and all(isinstance(v, list) and set(v) <= {0, 1} for v in data.values())
+        if not ok or not data:
             raise UserError(
-                f"'{path}' has Codeforces results of: {', '.join(models) or 'no model'}", do="--model NAME"
+                f"'{path}' holds no results", expected='results.json, or {"1971A": [false, true, ...], ...}'
             )
-        return solved(models[model or next(iter(models))])
-    ok = isinstance(data, dict) and all(isinstance(v, list) and set(v) <= {0, 1} for v in data.values())
-    if not ok or not data:
+        verdicts = {name: "".join("ic"[int(v)] for v in values) for name, values in data.items()}
+    if ids:
+        names = read_ids(ids)
+        if len(names) != len(verdicts):
+            raise UserError(f"{len(verdicts)} problems and {len(names)} names in '{ids}'")
+        verdicts = dict(zip(names, verdicts.values(), strict=True))
+    return solved({"verdicts": verdicts})
+
+
+def _codeforces(path: Path, models: dict[str, Any], model: str) -> dict[str, str]:
+    found = {n: m["benchmarks"]["codeforces"] for n, m in models.items() if "codeforces" in m["benchmarks"]}
+    if model not in found and (model or len(found) != 1):
         raise UserError(
-            f"'{path}' holds no results", expected='results.json, or {"1971A": [false, true, ...], ...}'
+            f"'{path}' has Codeforces results of: {', '.join(found) or 'no model'}", do="--model NAME"
         )
-    return {name: [bool(v) for v in values] for name, values in data.items()}
+    verdicts: dict[str, str] = found[model or next(iter(found))]["verdicts"]
+    return verdicts

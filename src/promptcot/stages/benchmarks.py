@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from promptcot import __version__
 from promptcot.errors import UserError
 from promptcot.evals import benchmarks, gold
 from promptcot.evals.compare import difference
-from promptcot.evals.results import LEGEND, Entry, entry, read_results
+from promptcot.evals.results import LEGEND, Entry, entry, rating, read_results
 from promptcot.evals.scoring import score
 from promptcot.evals.tasks import Attempt, Task, attempts
 from promptcot.ids import row_seed
@@ -58,14 +58,16 @@ def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, E
 
 
 def _tasks(ctx: Context, settings: Evaluate) -> dict[BenchmarkName, list[Task]]:
-    """Every benchmark's tasks, read and checked."""
-    if settings.benchmarks:
-        _check_decontaminated(ctx)
+    """Every benchmark's tasks, read and checked, and whether an Elo will be possible."""
     for place in (p for b in settings.benchmarks.values() for p in b.source if p.startswith("hf://")):
         ctx.reporter.line(f"  reading {place} (from the network, unless the Hub's cache has it)")
     tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
+    _check_decontaminated(ctx, tasks.values())
     for name, found in tasks.items():
         gold.check(found, settings.answers)
+        if settings.benchmarks[name].standings:
+            b = settings.benchmarks[name]
+            rating({t.name: [False] for t in found}, b.standings, b.ratings)
         expected = benchmarks.definition(name).problems
         other = "" if len(found) == expected else f" (the paper's has {expected})"
         ctx.reporter.line(f"  {name:<28} {len(found):>6} problems, gold checked{other}")
@@ -75,25 +77,22 @@ def _tasks(ctx: Context, settings: Evaluate) -> dict[BenchmarkName, list[Task]]:
 def references(recipe: Recipe) -> list[Seed]:
     """The problems of all benchmarks that this recipe scores, as held-out seeds, for decontamination."""
     scored = recipe.evaluate.benchmarks if recipe.evaluate else {}
+    return _as_seeds(benchmarks.read(name, b) for name, b in scored.items())
+
+
+def _as_seeds(tasks: Iterable[list[Task]]) -> list[Seed]:
     return [
-        Seed(t.id, t.domain, "", t.problem, split="heldout", source=t.id)
-        for name, b in scored.items()
-        for t in benchmarks.read(name, b)
+        Seed(t.id, t.domain, "", t.problem, split="heldout", source=t.id) for found in tasks for t in found
     ]
 
 
-def references_digest(recipe: Recipe) -> str:
-    """Digest of `references`; empty without benchmarks."""
-    found = references(recipe)
-    return f"{rows_digest(found):032x}" if found else ""
-
-
-def _check_decontaminated(ctx: Context) -> None:
+def _check_decontaminated(ctx: Context, tasks: Iterable[list[Task]]) -> None:
     """Raises UserError: problems were curated without a look at the benchmarks that are to be scored now."""
-    if ctx.recipe.curate is None:
+    seeds = _as_seeds(tasks)
+    if ctx.recipe.curate is None or not seeds:
         return
     curated = ctx.load("curate", "problems", Problem)
-    if curated.key["inputs"].get("benchmarks", "") != references_digest(ctx.recipe):
+    if curated.key["inputs"].get("benchmarks") != f"{rows_digest(seeds):032x}":
         raise UserError(
             f"'{curated.path}' was decontaminated against other benchmarks than those to be scored",
             expected="a run that knew its benchmarks when it curated",

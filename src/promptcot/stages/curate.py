@@ -12,8 +12,9 @@ from promptcot.curation.dedup import find_duplicates, normalize_text
 from promptcot.domains import get
 from promptcot.records import Problem, Reject, Seed
 from promptcot.settings import Curate
-from promptcot.stages.benchmarks import references, references_digest
+from promptcot.stages.benchmarks import references
 from promptcot.stages.context import Context
+from promptcot.store import rows_digest
 
 NAME = "curate"
 
@@ -27,7 +28,7 @@ def run(ctx: Context) -> None:
     inputs = {"problems": made.digest, "seeds": seeds.digest}
     scored = references(ctx.recipe)
     if scored:
-        inputs["benchmarks"] = references_digest(ctx.recipe)
+        inputs["benchmarks"] = f"{rows_digest(scored):032x}"
     ctx.table(
         NAME, "problems", Problem,
         lambda: curate(
