@@ -178,7 +178,9 @@ def study(
 
 @app.command()
 def elo(
-    results: Annotated[Path, typer.Option(help='results.json, or {"1971A": [false, true], ...}.')],
+    results: Annotated[
+        Path, typer.Option(help="results.json, or a JSON object: problem -> list of true/false.")
+    ],
     standings: Annotated[Path, typer.Option(help="Directory with a snapshot of every contest.")],
     ratings: Annotated[Path | None, typer.Option(help="Table of human ratings, for the percentile.")] = None,
     ids: Annotated[
@@ -202,7 +204,7 @@ def elo(
 
 @app.command("standings")
 def fetch_standings(
-    ids: Annotated[Path, typer.Option(help='JSON list of problem names: ["1971A", ...].')],
+    ids: Annotated[Path, typer.Option(help="JSON list of problem names (1971A).")],
     out: Annotated[Path, typer.Option(help="Directory for the snapshots.")],
     api: Annotated[str, typer.Option(help="Base of the API.")] = "https://codeforces.com/api",
 ) -> None:

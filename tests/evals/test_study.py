@@ -27,7 +27,7 @@ def files(tmp_path: Path, arms: dict[str, list[str]]) -> Path:
     }
     (tmp_path / "r.yaml").write_text(json.dumps({"name": "r", "run": {"workers": 1}, "evaluate": evaluate}))
     path = tmp_path / "study.yaml"
-    path.write_text(json.dumps({"recipe": "r.yaml", "seeds": [1, 2], "arms": arms}))
+    path.write_text(json.dumps({"recipe": "r.yaml", "seeds": [1], "arms": arms}))
     return path
 
 
@@ -38,15 +38,15 @@ def test_arms_and_seeds_end_in_paired_changes(cli: Cli, tmp_path: Path) -> None:
     path = files(tmp_path, {"full": [], "same": [], "short": ["evaluate.benchmark_sampling.max_tokens=12"]})
     done = cli("evaluate", "study", path, "--out", tmp_path / "out", completions=key)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("12 rows") == 4  # full and short, twice; "same" takes over what "full" did
+    assert done.stderr.count("12 rows") == 2  # full and short; "same" takes over what "full" did
     found = json.loads((tmp_path / "out" / "study.json").read_text())
     (row,) = found["rows"]
     assert (row["model"], row["benchmark"]) == ("model", "aime24")
     full, same, short = (row["arms"][a] for a in ("full", "same", "short"))
-    assert (full["mean"], full["by_seed"], full["problems"]) == (1.0, [1.0, 1.0], 6)
+    assert (full["mean"], full["by_seed"], full["problems"]) == (1.0, [1.0], 6)
     assert (same["change"]["mean"], same["change"]["clear"]) == (0.0, False)
     assert (short["mean"], short["change"]["mean"], short["change"]["problems"]) == (0.5, -0.5, 6)
-    assert "50.0 (50.0 50.0)" in done.stdout
+    assert "50.0 (50.0)" in done.stdout
     assert "-50.0 [" in done.stdout
 
 
@@ -80,7 +80,7 @@ def test_the_shipped_studies_are_valid(path: Path) -> None:
     ("arms", "message"),
     [
         ({"one": []}, "cannot read the study"),
-        ({"one": [], "two": ["em.kk=3"]}, "unknown key 'em.kk'|'em.kk'"),
+        ({"one": [], "two": ["em.kk=3"]}, "em.kk"),
         ({"one": [], "two": ["evaluate.samples=0"]}, "evaluate.samples"),
     ],
 )
