@@ -12,13 +12,17 @@ import pytest
 from promptcot.analysis.headline import headline
 from promptcot.analysis.report import render
 from promptcot.errors import UserError
+from promptcot.evals.tasks import Task, attempts
+from promptcot.lm.base import EngineSpec, SamplingParams
+from promptcot.lm.scripted import ScriptedEngine
 from promptcot.recipe import parse
-from promptcot.records import Problem, Seed
+from promptcot.records import Problem, Rollout, Seed
 from promptcot.rundir import RunDir
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
-from promptcot.settings import Recipe
+from promptcot.runner.worker import Worker
+from promptcot.settings import Recipe, Rules
 from promptcot.stages import benchmarks, curate
 from promptcot.stages.context import Context
 
@@ -78,6 +82,31 @@ def test_a_run_is_not_scored_on_what_it_was_not_decontaminated_against(context: 
     with pytest.raises(UserError, match="decontaminated against other benchmarks") as error:
         benchmarks.run(later, {"model": (None, "")}, {})  # type: ignore[dict-item]
     assert "--fork" in error.value.do
+
+
+def test_a_problem_that_does_not_fit_the_context_has_no_answer_and_stops_no_other() -> None:
+    spec, worker = EngineSpec("scripted"), Worker(1)
+    worker._engines[spec] = ScriptedEngine(lambda prompt, seed: "\\boxed{7}", max_context=60)
+    tasks = [
+        Task(f"aime24/{n}", "math", text, answer="7")
+        for n, text in enumerate(["3+4?", "long " * 20, "2+5?", "1+1?"])
+    ]
+    rows = benchmarks.sit(
+        worker,
+        attempts(tasks, 1),
+        model=spec,
+        params=SamplingParams(),
+        style="compact",
+        answers="symbolic",
+        rules=Rules(),
+    )
+    found = [(r.verdict, r.reason) for r in rows if isinstance(r, Rollout)]
+    assert found == [
+        ("correct", "equal"),
+        ("no_answer", "prompt_too_long"),
+        ("correct", "equal"),
+        ("correct", "equal"),
+    ]
 
 
 def results(run: Path, before: str, after: str) -> None:

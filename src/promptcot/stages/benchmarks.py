@@ -15,8 +15,8 @@ from promptcot.evals.results import LEGEND, Entry, entry, rating, read_results
 from promptcot.evals.scoring import score
 from promptcot.evals.tasks import Attempt, Task, attempts
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
-from promptcot.records import Problem, Reject, Rollout, Seed
+from promptcot.lm.base import ContextOverflow, Engine, EngineSpec, Prompt, Sample, SamplingParams
+from promptcot.records import Problem, Reject, Rollout, Seed, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import BenchmarkName, Evaluate, Model, Recipe, Rules
 from promptcot.stages.context import Context, model_key
@@ -148,19 +148,33 @@ def sit(
     worker: Worker, rows: list[Attempt], *, model: EngineSpec, params: SamplingParams, style: str,
     answers: Mode, rules: Rules,
 ) -> list[Rollout | Reject]:  # fmt: skip
-    """One attempt per row, judged."""
+    """One attempt per row, judged. A problem that does not fit the model's context is one it cannot answer."""
     engine = worker.engine(model)
     prompts = [Prompt(row_seed(worker.seed, r.id), messages=r.task.messages(style)) for r in rows]
     out: list[Rollout | Reject] = []
-    for row, sample in zip(rows, engine.sample(prompts, params), strict=True):
-        finished = sample.finish == "stop"
-        answer, verdict, reason = score(
-            row.task, sample.text, finished, answers, limits(rules), rules.sandbox
-        )
+    for row, sample in zip(rows, _sample(engine, prompts, params), strict=True):
+        task, text, finish, tokens = row.task, "", "length", 0
+        answer, verdict, reason = None, Verdict.NO_ANSWER, "prompt_too_long"
+        if sample is not None:
+            text, finish, tokens = sample.text, sample.finish, len(sample.ids)
+            answer, verdict, reason = score(
+                task, text, finish == "stop", answers, limits(rules), rules.sandbox
+            )
         out.append(
             Rollout(
-                id=row.id, problem_id=row.task.id, domain=row.task.domain, sample=row.sample, text=sample.text,
-                tokens=len(sample.ids), finish=sample.finish, answer=answer, verdict=verdict.value, reason=reason,
+                id=row.id, problem_id=task.id, domain=task.domain, sample=row.sample, text=text, tokens=tokens,
+                finish=finish, answer=answer, verdict=verdict.value, reason=reason,
             )
         )  # fmt: skip
     return out
+
+
+def _sample(engine: Engine, prompts: list[Prompt], params: SamplingParams) -> list[Sample | None]:
+    """One sample per prompt, None for a prompt that is too long; halves find it, as batches change no result."""
+    try:
+        return list(engine.sample(prompts, params))
+    except ContextOverflow:
+        if len(prompts) == 1:
+            return [None]
+        half = len(prompts) // 2
+        return _sample(engine, prompts[:half], params) + _sample(engine, prompts[half:], params)
