@@ -61,7 +61,7 @@ STAGE_HELP = {
     "label": "7. Answers by vote, unit tests by agreement.",
     "selfplay": "8. Rollouts, preference pairs, DPO of the solver.",
     "distill": "9. Teacher traces, SFT of a student.",
-    "evaluate": "",
+    "evaluate": "10. Models on held-out problems and on benchmarks: a recipe, or any model.",
     "analyze": "11. Curves, funnel, label quality, comparisons.",
     "report": "12. report.html and report.json.",
 }
@@ -190,7 +190,7 @@ for _name, _help in STAGE_HELP.items():
     if _name == "em":
         app.command("em", help=_help)(_em_command)
     elif _name == "evaluate":
-        app.add_typer(evaluate_app, name="evaluate")
+        app.add_typer(evaluate_app, name="evaluate", help=_help)
     else:
         _stage_command(_name)
 

@@ -29,7 +29,6 @@ class DefaultToRun(TyperGroup):
 app = typer.Typer(
     cls=DefaultToRun,
     no_args_is_help=True,
-    help="10. Models on held-out problems and on benchmarks: a recipe, or any model.",
     epilog="promptcot evaluate RECIPE, or promptcot evaluate --model M --benchmarks aime24 --source aime24=FILE "
     "(`promptcot evaluate run --help` has all options)",
 )

@@ -41,7 +41,7 @@ def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, E
     results: dict[str, Any] = {}
     for model_name, (model, weights) in models.items():
         spec = model.spec(weights)
-        entries = {"heldout": heldout[model_name]} if model_name in heldout else {}
+        entries = {"heldout": heldout[model_name]} if heldout.get(model_name) else {}
         for name, found in tasks.items():
             step = _attempts(ctx, settings, f"{model_name}.{name}", name, found, spec, rules)
             entries[name] = entry(

@@ -58,7 +58,7 @@ def regimes(ctx: Context) -> list[tuple[str, str, str]]:
 
 
 def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> Entry:
-    """The attempts of one model at the held-out problems, and their numbers for `results.json`."""
+    """The attempts of one model at the held-out problems, and their numbers for `results.json` (none without problems)."""
     seeds = ctx.load("seeds", "seeds", Seed)
     problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
     problems = problems[: settings.problems] if settings.problems else problems
@@ -76,6 +76,8 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
         },
         inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
     )  # fmt: skip
+    if not problems:
+        return {}
     answers = all(p.domain == "math" for p in problems)
     found = numbers({p.id: p.id for p in problems}, list(step.rows()), answers, ctx.recipe.run.seed)
     return {"title": "held-out problems", "paper_problems": len(problems), **found}
