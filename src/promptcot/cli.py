@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from promptcot import __version__, verify_code_cli, view_cli
 from promptcot.errors import UserError
+from promptcot.evaluate_cli import app as evaluate_app
 from promptcot.verify_cli import app as verify_app
+
+
+class InOrder(TyperGroup):
+    """Commands in the order of the corridor; `evaluate`, a group of its own, stands at its place."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order they are shown."""
+        names = [n for n in super().list_commands(ctx) if n != "evaluate"]
+        at = names.index("analyze")
+        return [*names[:at], "evaluate", *names[at:]]
+
 
 app = typer.Typer(
     name="promptcot",
+    cls=InOrder,
     help="Write hard, verified training problems by EM over concepts and rationales, and train on them.",
     no_args_is_help=True,
     add_completion=True,
@@ -48,7 +62,7 @@ STAGE_HELP = {
     "label": "7. Answers by vote, unit tests by agreement.",
     "selfplay": "8. Rollouts, preference pairs, DPO of the solver.",
     "distill": "9. Teacher traces, SFT of a student.",
-    "evaluate": "10. avg@k on held-out problems, before and after.",
+    "evaluate": "10. Models on held-out problems and on benchmarks: a recipe, or any model.",
     "analyze": "11. Curves, funnel, label quality, comparisons.",
     "report": "12. report.html and report.json.",
 }
@@ -176,6 +190,8 @@ def _em_command(
 for _name, _help in STAGE_HELP.items():
     if _name == "em":
         app.command("em", help=_help)(_em_command)
+    elif _name == "evaluate":
+        app.add_typer(evaluate_app, name="evaluate", help=_help)
     else:
         _stage_command(_name)
 

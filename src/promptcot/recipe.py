@@ -36,13 +36,15 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recip
         raise UserError(
             f"'{path}' holds no recipe (a mapping of sections)", do="start from recipes/pocket.yaml"
         )
+    return parse(data, str(path), overrides)
+
+
+def parse(
+    data: dict[str, Any], source: str = "recipe", overrides: list[str] | tuple[str, ...] = ()
+) -> Recipe:
+    """Validate plain data as a recipe after `overrides` (written into `data`); see `load` for what is raised."""
     for text in overrides:
         _override(data, text)
-    return parse(data, str(path))
-
-
-def parse(data: dict[str, Any], source: str = "recipe") -> Recipe:
-    """Validate plain data as a recipe; see `load` for what is raised."""
     try:
         return Recipe.model_validate(data)
     except ValidationError as e:
@@ -79,7 +81,7 @@ def _known(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] | None = Recipe
     for part in loc:
         info = model.model_fields.get(str(part)) if model else None
-        model = _section_of(info.annotation) if info else None
+        model = _section_of(info.annotation) if info else model  # a key of a mapping of sections
     return list(model.model_fields) if model else []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from promptcot.lm.base import EngineSpec, SamplingParams
 from promptcot.lm.server import Server
@@ -18,6 +18,9 @@ STAGES = (
     "seeds", "annotate", "coldstart", "em", "synthesize", "curate",
     "label", "selfplay", "distill", "evaluate", "analyze", "report",
 )  # fmt: skip
+
+BenchmarkName = Literal["aime24", "aime25", "hmmt25", "lcb_v5", "lcb_v6", "codeforces"]
+Several = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -116,7 +119,7 @@ class Seeds(Section):
     max_rejected: the share of unusable rows above which the stage fails.
     """
 
-    source: Literal["pocket", "jsonl", "parquet", "hub", "gsm8k", "triples"]
+    source: Literal["none", "pocket", "jsonl", "parquet", "hub", "gsm8k", "triples"] = "none"
     path: str | None = None
     split: str = "train"
     count: Annotated[int, Field(ge=0)] = 0
@@ -130,7 +133,7 @@ class Seeds(Section):
 
     @model_validator(mode="after")
     def _needs_path(self) -> Seeds:
-        if self.source != "pocket" and self.path is None:
+        if self.source not in ("none", "pocket") and self.path is None:
             raise ValueError(
                 f"source '{self.source}' needs seeds.path (a file, or a Hub dataset name for 'hub')"
             )
@@ -203,7 +206,7 @@ class EM(Estimator):
     and keeps the last. training is q's; p_training is p's where it differs (the paper uses one setting for both).
     """
 
-    iterations: PositiveInt = 2
+    iterations: Annotated[int, Field(ge=0)] = 2
     k: PositiveInt = 8
     k_first: Annotated[int, Field(ge=0)] = 0
     settled: Share = 0.99
@@ -353,12 +356,36 @@ class Distill(Section):
     training: Training
 
 
+class Benchmark(Section):
+    """Where a benchmark's problems come from, and how many attempts each gets.
+
+    source: one or several files (JSONL, Parquet) or `hf://datasets/OWNER/NAME[@REVISION][/FILE]`. samples: 0 = the
+    paper's. problems: the first that many. For the Elo of codeforces: `ids` names the problems (a JSON list in their
+    order), `standings` is a directory of snapshots of contests, `ratings` the table for the percentile.
+    """
+
+    source: Several = _free([])
+    samples: Annotated[int, Field(ge=0)] = 0
+    problems: Annotated[int, Field(ge=0)] = 0
+    ids: str = _free("")
+    standings: str = _free("")
+    ratings: str = _free("")
+
+
 class Evaluate(Section):
-    """avg@`samples` on the held-out problems, before and after, for both regimes."""
+    """avg@`samples` on the held-out problems, before and after, for both regimes.
+
+    benchmarks: scored for the same models and for `model`, with `benchmark_sampling` (the paper's), boxed answers
+    compared by `answers`; curate decontaminates against exactly these.
+    """
 
     problems: Annotated[int, Field(ge=0)] = 0
     samples: PositiveInt = 8
     sampling: Sampling = Sampling()
+    model: Model | None = None
+    benchmarks: dict[BenchmarkName, Benchmark] = _free({})
+    benchmark_sampling: Sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=81920)
+    answers: Literal["symbolic", "strict", "math-verify", "release"] = "symbolic"
 
 
 class RunSection(Section):
@@ -377,7 +404,7 @@ class Recipe(Section):
     templates: Literal["compact", "promptcot2"] = "promptcot2"
     run: RunSection = RunSection()
     programs: Rules = Rules()
-    seeds: Seeds
+    seeds: Seeds = Seeds()
     annotate: Annotate = Annotate()
     coldstart: ColdStart | None = None
     em: EM | None = None
@@ -390,6 +417,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _order(self) -> Recipe:
+        if self.seeds.source == "none" and (self.coldstart or not self.evaluate or not self.evaluate.model):
+            raise ValueError("missing key 'seeds' (only an evaluation of evaluate.model needs none)")
         needs = {
             "em": "coldstart", "synthesize": "em", "curate": "synthesize",
             "label": "curate", "selfplay": "label", "distill": "curate",
@@ -400,7 +429,9 @@ class Recipe(Section):
         return self
 
     def stages(self) -> list[str]:
-        """The stages this recipe runs, in order; analyze and report always close the corridor."""
+        """The stages this recipe runs, in order; analyze and report close the corridor (without seeds there is none)."""
+        if self.seeds.source == "none":
+            return ["evaluate"]
         return [s for s in STAGES if s in ("analyze", "report") or getattr(self, s) is not None]
 
     def matters(self) -> dict[str, Any]:

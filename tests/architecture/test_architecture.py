@@ -43,10 +43,12 @@ LAYERS = [
     {"store", "em", "domains", "curation"},
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
+    {"evals"},
     {"stages"},
     {"view"},
     {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "view_cli"},
-    {"ablation"},
+    {"ablation", "study"},
+    {"evaluate_cli"},
     {"cli"},
 ]
 LEVEL = {room: n for n, layer in enumerate(LAYERS) for room in layer}

@@ -154,6 +154,42 @@ def test_adaptive_k_draws_more_only_where_the_choice_is_open(finished: Path) -> 
     assert more is None or more["rows_in"] == first["rejected"]  # only items without any candidate
 
 
+def test_a_fork_scores_a_benchmark_before_and_after_and_curates_against_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "aime.jsonl"
+    rows = [{"id": i, "problem": f"What is {i} + 4?", "answer": i + 4} for i in range(3)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [
+        "--set",
+        f"evaluate.benchmarks.aime24={{source: {source}, samples: 2}}",
+        "--set",
+        "evaluate.benchmark_sampling.max_tokens=64",
+    ]
+    late = cli("evaluate", TINY, "--run-dir", finished, *sets)
+    assert late.returncode == 2
+    assert "belongs to another recipe: evaluate.benchmark_sampling.max_tokens" in late.stderr
+    late = cli("evaluate", TINY, "--run-dir", finished, *sets[:2])
+    assert late.returncode == 2
+    assert "decontaminated against other benchmarks" in late.stderr
+    done = cli("run", TINY, "--run-dir", finished, "--fork", "scored", *sets)
+    assert done.returncode == 0, done.stderr
+    path = finished.parent / "scored"
+    models = json.loads((path / "results.json").read_text())["models"]
+    assert set(models) == {"solver_before", "solver_after", "student_before", "student_after"}
+    for model in models.values():
+        assert (model["benchmarks"]["aime24"]["attempts"], model["benchmarks"]["aime24"]["unscored"]) == (
+            6,
+            0,
+        )
+    assert "student_before.aime24" not in done.stderr  # the same model as solver_before: taken over
+    found = json.loads((path / "report.json").read_text())["evaluation"]
+    assert {(r["regime"], r["problems"]) for r in found if r["split"] == "aime24"} == {
+        ("self_play", 3),
+        ("sft", 3),
+    }
+
+
 WRONG = [
     (("run", "none.yaml"), "cannot read the recipe"),
     (("run", "{tiny}", "--set", "em.kk=3"), "unknown key 'em.kk'"),

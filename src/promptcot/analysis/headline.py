@@ -18,7 +18,7 @@ def _evaluation(report: dict[str, Any]) -> list[dict[str, Any]]:
         if row["domain"] == row["level"] == "all":
             low, high = row["difference"]["ci95"]
             text = (
-                f"{REGIMES[row['regime']]}: held-out {row['metric']} {row['before']['mean']:.1%} to {row['after']['mean']:.1%}, "
+                f"{REGIMES[row['regime']]}: {'held-out' if row['split'] == 'heldout' else row['split']} {row['metric']} {row['before']['mean']:.1%} to {row['after']['mean']:.1%}, "
                 f"{100 * row['difference']['mean']:+.1f} points (95% interval {100 * low:+.1f} to {100 * high:+.1f}, "
                 f"{row['problems']} problems)"
             )

@@ -8,7 +8,7 @@ Array suffixes: N problems, K samples per problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,22 +49,33 @@ class Difference:
 
 
 def avg_at_n(correct_NK: ArrayLike) -> Estimate:
-    """Mean accuracy over N problems with K samples each.
-
-    With p_i the share of correct samples of problem i: sampling SE = sqrt(sum p_i(1-p_i)/(K-1))/N and problem
-    SE = sd(p_i, ddof 1)/sqrt(N). The interval is Student's, cut to [0, 1]; where every problem has the same
-    p_i that would be a point, so it is Wilson's for N trials instead.
+    """Mean accuracy over N problems with K samples each: `average` of a full table.
 
     Raises:
         ValueError: not a full N x K table of 0 and 1; a missing sample is never a 0.
     """
-    table_NK = _table(correct_NK)
-    problems, samples = table_NK.shape
-    p_N = table_NK.mean(axis=1)
-    mean = float(p_N.mean())
-    sampling = math.sqrt(float((p_N * (1 - p_N)).sum()) / (samples - 1)) / problems if samples > 1 else None
+    return average(_table(correct_NK))
+
+
+def average(marks: Iterable[ArrayLike]) -> Estimate:
+    """Mean accuracy over N problems, each with its own number K_i of samples that got a verdict.
+
+    With p_i the share of correct samples of problem i: sampling SE = sqrt(sum p_i(1-p_i)/(K_i-1))/N (None when a
+    problem has one sample) and problem SE = sd(p_i, ddof 1)/sqrt(N). The interval is Student's, cut to [0, 1]; where
+    every problem has the same p_i that would be a point, so it is Wilson's for N trials instead.
+
+    Raises:
+        ValueError: no problems, a problem without samples, or a mark other than 0 and 1.
+    """
+    rows = [np.asarray(m, dtype=np.float64) for m in marks]
+    if not rows or not all(r.ndim == 1 and r.size and np.isin(r, (0.0, 1.0)).all() for r in rows):
+        raise ValueError("expected problems with at least one mark of 0 or 1 each")
+    p_N, k_N = np.array([r.mean() for r in rows]), np.array([r.size for r in rows])
+    mean, problems = float(p_N.mean()), len(rows)
+    sampling = math.sqrt(float((p_N * (1 - p_N) / (k_N - 1)).sum())) / problems if k_N.min() > 1 else None
     problem = float(p_N.std(ddof=1)) / math.sqrt(problems) if problems > 1 else None
-    return Estimate(mean, _mean_interval(mean, problem, problems), sampling, problem, problems, samples)
+    interval = _mean_interval(mean, problem, problems)
+    return Estimate(mean, interval, sampling, problem, problems, int(k_N.max()))
 
 
 def _mean_interval(mean: float, se: float | None, problems: int) -> tuple[float, float]:
@@ -112,10 +123,11 @@ def pass_at_k(correct_NK: ArrayLike, k: int) -> float:
     samples = table_NK.shape[1]
     if not 1 <= k <= samples:
         raise ValueError(f"pass@{k} from {samples} samples")
-    return float(np.mean([_pass_one(samples, int(c), k) for c in table_NK.sum(axis=1)]))
+    return float(np.mean([pass_one(samples, int(c), k) for c in table_NK.sum(axis=1)]))
 
 
-def _pass_one(n: int, c: int, k: int) -> float:
+def pass_one(n: int, c: int, k: int) -> float:
+    """1 - C(n-c, k)/C(n, k) as a product, which does not overflow."""
     if n - c < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
@@ -157,6 +169,32 @@ def paired_difference(
         )
     change_N = after - before
     return Difference(float(change_N.mean()), bootstrap_ci(change_N, seed), int(change_N.size))
+
+
+def sampling_interval(
+    before: Sequence[ArrayLike], after: Sequence[ArrayLike], seed: int, *, resamples: int = 2000
+) -> tuple[float, float]:
+    """95% interval of the mean change on these very problems if both were sampled anew.
+
+    Every problem's marks are redrawn with replacement, and the spread is stretched by sqrt(K/(K-1)), as a bootstrap
+    of K values is too narrow by that factor. It is no part of `paired_difference`: the resampled problems there
+    carry their sampling noise with them.
+
+    Raises:
+        ValueError: lists of different lengths, or a problem with fewer than two samples.
+    """
+    rng = np.random.default_rng(seed)
+    change_R = np.zeros(resamples)
+    centre = 0.0
+    for a, b in zip(before, after, strict=True):
+        for marks, sign in ((np.asarray(a, dtype=np.float64), -1.0), (np.asarray(b, dtype=np.float64), 1.0)):
+            if marks.size < 2:
+                raise ValueError("a problem with fewer than two samples has no sampling error")
+            noise_R = rng.binomial(marks.size, marks.mean(), resamples) / marks.size - marks.mean()
+            change_R += sign * noise_R * math.sqrt(marks.size / (marks.size - 1))
+            centre += sign * float(marks.mean())
+    low, high = np.quantile(change_R + centre, [0.025, 0.975]) / len(before)
+    return float(low), float(high)
 
 
 def _table(correct_NK: ArrayLike) -> NDArray[np.float64]:

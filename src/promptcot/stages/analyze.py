@@ -13,6 +13,7 @@ from promptcot.analysis.headline import headline
 from promptcot.ids import digest
 from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Seed, Suite
 from promptcot.rundir import finished_steps, folder, package_versions, provenance
+from promptcot.stages import benchmarks
 from promptcot.stages.context import Context
 from promptcot.stages.evaluate import regimes
 
@@ -165,7 +166,7 @@ def evaluation(ctx: Context) -> dict[str, Any]:
     for regime, before, after in regimes(ctx):
         a, b = (outcomes.solve_rates(ctx.load("evaluate", n, Rollout).rows()) for n in (before, after))
         rows += outcomes.compare(regime, a, b, heldout, settings.samples, ctx.recipe.run.seed)
-    return {"evaluation": rows}
+    return {"evaluation": rows + benchmarks.rows(ctx, regimes(ctx))}
 
 
 def _there(ctx: Context, stage: str, name: str) -> bool:

@@ -12,7 +12,9 @@ from promptcot.curation.dedup import find_duplicates, normalize_text
 from promptcot.domains import get
 from promptcot.records import Problem, Reject, Seed
 from promptcot.settings import Curate
+from promptcot.stages.benchmarks import references
 from promptcot.stages.context import Context
+from promptcot.store import rows_digest
 
 NAME = "curate"
 
@@ -23,10 +25,16 @@ def run(ctx: Context) -> None:
     assert settings is not None
     made = ctx.load("synthesize", "problems", Problem)
     seeds = ctx.load("seeds", "seeds", Seed)
+    inputs = {"problems": made.digest, "seeds": seeds.digest}
+    scored = references(ctx.recipe)
+    if scored:
+        inputs["benchmarks"] = f"{rows_digest(scored):032x}"
     ctx.table(
         NAME, "problems", Problem,
-        lambda: curate(list(made.rows()), list(seeds.rows()), settings, ctx.recipe.templates, ctx.recipe.run.seed),
-        params=settings.key(), inputs={"problems": made.digest, "seeds": seeds.digest},
+        lambda: curate(
+            list(made.rows()), [*seeds.rows(), *scored], settings, ctx.recipe.templates, ctx.recipe.run.seed
+        ),
+        params=settings.key(), inputs=inputs,
     )  # fmt: skip
 
 
@@ -78,7 +86,7 @@ def duplicates(
 def contamination(
     problems: Sequence[Problem], seeds: Sequence[Seed], settings: Curate, style: str, run_seed: int
 ) -> dict[str, Reject]:
-    """Overlap with a held-out problem."""
+    """Overlap with a held-out problem, or with one of a benchmark that this recipe scores."""
     references = [(s.id, s.problem) for s in seeds if s.split == "heldout"]
     found = find_contaminated([(p.id, p.problem) for p in problems], references, mode=settings.decontaminate)
     return {

@@ -1,12 +1,15 @@
-"""Stage 10. Evaluation on held-out problems: the solver before and after self-play, the student before and after SFT."""
+"""Stage 10. Evaluation: the solver before and after self-play, the student before and after SFT, on held-out problems
+and on benchmarks; and any one model on benchmarks alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 
+from promptcot.evals.results import Entry, numbers
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
+from promptcot.stages import benchmarks
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import solver
 from promptcot.stages.solving import attempt, rules_for
@@ -16,11 +19,15 @@ NAME = "evaluate"
 
 
 def run(ctx: Context) -> None:
-    """avg@k rollouts of every model in question; gold answers pass their own verifier first."""
+    """avg@k rollouts of every model in question; gold answers pass their own verifier first; then benchmarks."""
     settings = ctx.recipe.evaluate
     assert settings is not None
-    for name, (model, weights) in models(ctx).items():
-        rollouts(ctx, settings, name, model, weights)
+    named = models(ctx)
+    heldout: dict[str, Entry] = {}
+    for name, (model, weights) in named.items():
+        if any(name in (before, after) for _, before, after in regimes(ctx)):
+            heldout[name] = rollouts(ctx, settings, name, model, weights)
+    benchmarks.run(ctx, named, heldout)
 
 
 def models(ctx: Context) -> dict[str, tuple[Model, str]]:
@@ -34,6 +41,8 @@ def models(ctx: Context) -> dict[str, tuple[Model, str]]:
         student = ctx.recipe.distill.student
         out["student_before"] = (student, student.model)
         out["student_after"] = (student, ctx.artifact_path("distill", "student"))
+    if ctx.recipe.evaluate and ctx.recipe.evaluate.model:
+        out["model"] = (ctx.recipe.evaluate.model, ctx.recipe.evaluate.model.model)
     return out
 
 
@@ -48,10 +57,8 @@ def regimes(ctx: Context) -> list[tuple[str, str, str]]:
     return out
 
 
-def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> None:
-    """The attempts of one model at the held-out problems."""
-    if not any(name in (before, after) for _, before, after in regimes(ctx)):
-        return
+def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> Entry:
+    """The attempts of one model at the held-out problems, and their numbers for `results.json` (none without problems)."""
     seeds = ctx.load("seeds", "seeds", Seed)
     problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
     problems = problems[: settings.problems] if settings.problems else problems
@@ -61,11 +68,19 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     fn = partial(
         attempt, model=spec, params=settings.sampling.params(), style=style, rules=rules_for(ctx, problems)
     )  # fmt: skip
-    ctx.map(
+    step = ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
-        params={**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()},
+        params={
+            "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
+            "templates": style, "programs": ctx.recipe.programs.key(),
+        },
         inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
     )  # fmt: skip
+    if not problems:
+        return {}
+    answers = all(p.domain == "math" for p in problems)
+    found = numbers({p.id: p.id for p in problems}, list(step.rows()), answers, ctx.recipe.run.seed)
+    return {"title": "held-out problems", "paper_problems": len(problems), **found}
 
 
 def check_gold(problems: Sequence[Seed]) -> None:

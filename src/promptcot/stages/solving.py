@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from promptcot.domains import get
 from promptcot.domains.base import Domain
+from promptcot.evals.tasks import Task
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams
 from promptcot.records import Ask, Problem, Reject, Rollout, Seed, UnitTest, Verdict
@@ -17,7 +18,7 @@ from promptcot.verify.programs import check_program
 from promptcot.verify.sandbox import Limits, choose
 
 
-def rules_for(ctx: Context, rows: Sequence[Seed | Problem]) -> Rules:
+def rules_for(ctx: Context, rows: Sequence[Seed | Problem | Task]) -> Rules:
     """The recipe's rules with the back end that this run uses, if there are programs to run at all.
 
     The driver chooses, before any work is done, and the workers may not choose anew: the same run never runs in

@@ -130,6 +130,13 @@ def decided(vote: Vote, left: int, min_votes: int, min_margin: int = 1) -> bool 
 # --- classes
 
 
+def class_of(answers: Sequence[str | None], equivalent: Equivalent) -> list[int | None]:
+    """For every answer the number of its class, in order of first appearance; None for one that does not vote."""
+    voting = dict.fromkeys(answer for answer in answers if answer is not None and answer.strip())
+    numbers = {a: n for n, members in enumerate(_classes(list(voting), equivalent)) for a in members}
+    return [None if answer is None else numbers.get(answer) for answer in answers]
+
+
 def _classes(spellings: list[str], equivalent: Equivalent) -> list[list[str]]:
     """Connected components of the equivalence graph, each in order of first appearance."""
     parent = list(range(len(spellings)))

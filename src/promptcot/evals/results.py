@@ -1,0 +1,138 @@
+"""The entry of one model and benchmark in `results.json`, and reading such files back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from promptcot.errors import UserError
+from promptcot.evals import elo, standings
+from promptcot.evals.benchmarks import definition, read_ids
+from promptcot.evals.metrics import summary
+from promptcot.evals.tasks import Task
+from promptcot.records import Rollout
+from promptcot.settings import Benchmark
+from promptcot.verify.answers import equivalent
+
+LEGEND = {"c": "correct", "i": "incorrect", "n": "no_answer", "u": "unscored"}
+_LETTER = {verdict: letter for letter, verdict in LEGEND.items()}
+Entry = dict[str, Any]
+
+
+def entry(
+    name: str, settings: Benchmark, tasks: Sequence[Task], rollouts: Sequence[Rollout], seed: int
+) -> Entry:
+    """All numbers of one model on one benchmark, with the verdict of every attempt.
+
+    Raises:
+        UserError: a problem lacks attempts (it is never counted as wrong), or standings that cannot be used.
+    """
+    what = definition(name)
+    out: Entry = {
+        "title": what.title, "source": list(settings.source), "paper_problems": what.problems,
+        **numbers({t.id: t.name for t in tasks}, rollouts, what.domain == "math", seed),
+    }  # fmt: skip
+    if name == "codeforces":
+        if settings.standings:
+            rated = rating(solved(out), settings.standings, settings.ratings, seed=seed)
+            out["elo"] = asdict(rated)
+        else:
+            out["elo_missing"] = "no standings: solve@k only (promptcot evaluate elo computes it later)"
+    return out
+
+
+def numbers(names: dict[str, str], rollouts: Sequence[Rollout], answers: bool, seed: int) -> Entry:
+    """The summary of attempts and their verdicts by problem.
+
+    Args:
+        names: Problem id -> the name it has in the results, in order.
+        answers: Whether the problems have answers that can be voted on (not programs).
+
+    Raises:
+        UserError: a problem lacks attempts.
+    """
+    by_problem: dict[str, list[Rollout]] = {ident: [] for ident in names}
+    for rollout in sorted(rollouts, key=lambda r: r.sample):
+        by_problem[rollout.problem_id].append(rollout)
+    if short := [ident for ident, rows in by_problem.items() if not rows]:
+        raise UserError(f"{len(short)} problems have no attempt, such as {short[0]}")
+    named = {names[ident]: rows for ident, rows in by_problem.items()}
+    letters = {name: "".join(_LETTER[r.verdict] for r in rows) for name, rows in named.items()}
+    return {**summary(named, equivalent if answers else None, seed), "verdicts": letters}
+
+
+def solved(found: Entry) -> dict[str, list[bool]]:
+    """Problem -> whether each attempt solved it, unscored ones left out; a problem without a verdict is left out."""
+    marks = {n: [v == "c" for v in letters if v != "u"] for n, letters in found["verdicts"].items()}
+    return {n: m for n, m in marks.items() if m}
+
+
+def rating(
+    marks: dict[str, list[bool]], directory: str, ratings: str, attempts: int | None = None, seed: int = 0
+) -> elo.Elo:
+    """The Elo of `marks` (as of `solved`) from the snapshots in `directory`; `ratings` is a table for the percentile,
+    or ""."""
+    contests = standings.load(directory, elo.by_contest(list(marks)))
+    return elo.estimate(marks, contests, elo.read_ratings(ratings) if ratings else None, attempts, seed)
+
+
+def read_results(path: Path) -> dict[str, dict[str, Entry]]:
+    """Model -> benchmark -> entry, of a results.json (or the run directory that holds one).
+
+    Raises:
+        UserError: it is not there, or not such a file.
+    """
+    path = path / "results.json" if path.is_dir() else path
+    data = read_json(path)
+    if not isinstance(data, dict) or "models" not in data:
+        raise UserError(f"'{path}' is not a results.json", expected="a file that `promptcot evaluate` wrote")
+    return {name: model["benchmarks"] for name, model in data["models"].items()}
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON; UserError where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise UserError(f"cannot read '{path}': {e}", do="promptcot evaluate --help") from None
+
+
+def read_marks(path: Path, model: str, ids: str = "") -> dict[str, list[bool]]:
+    """Codeforces attempts for a rating: of a results.json, or {"1971A": [false, true, ...], ...} from elsewhere.
+
+    Args:
+        model: Which one of a results.json; "" where it is the only one.
+        ids: A list of names in the order of the problems, where the results lack the contests' names, or "".
+
+    Raises:
+        UserError: neither, no such model, no Codeforces in it, or another number of names.
+    """
+    data = read_json(path / "results.json" if path.is_dir() else path)
+    if isinstance(data, dict) and "models" in data:
+        verdicts = _codeforces(path, data["models"], model)
+    else:
+        ok = isinstance(data, dict) and all(isinstance(v, list) and set(v) <= {0, 1} for v in data.values())
+        if not ok or not data:
+            raise UserError(
+                f"'{path}' holds no results", expected='results.json, or {"1971A": [false, true, ...], ...}'
+            )
+        verdicts = {name: "".join("ic"[int(v)] for v in values) for name, values in data.items()}
+    if ids:
+        names = read_ids(ids)
+        if len(names) != len(verdicts):
+            raise UserError(f"{len(verdicts)} problems and {len(names)} names in '{ids}'")
+        verdicts = dict(zip(names, verdicts.values(), strict=True))
+    return solved({"verdicts": verdicts})
+
+
+def _codeforces(path: Path, models: dict[str, Any], model: str) -> dict[str, str]:
+    found = {n: m["benchmarks"]["codeforces"] for n, m in models.items() if "codeforces" in m["benchmarks"]}
+    if model not in found and (model or len(found) != 1):
+        raise UserError(
+            f"'{path}' has Codeforces results of: {', '.join(found) or 'no model'}", do="--model NAME"
+        )
+    verdicts: dict[str, str] = found[model or next(iter(found))]["verdicts"]
+    return verdicts

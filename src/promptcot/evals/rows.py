@@ -1,0 +1,122 @@
+"""From rows to tasks: the authors' evaluation files, and the shapes benchmarks are published in.
+
+The authors' files (PromptCoT 2.0, `data/promptcot2_*_test.jsonl`) hold the prompt inside one model's chat template;
+here the user's turn is taken out and goes through the template of the model that is scored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from promptcot.errors import UserError
+from promptcot.evals.tasks import Task
+from promptcot.records import UnitTest
+from promptcot.verify.answers import extract_boxed
+from promptcot.verify.programs import pair_tests
+
+Raw = dict[str, Any]
+_TURN = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
+_QUESTION = re.compile(
+    r"\nQuestion: (.*?)\n\n(?:Read the inputs from stdin|You will use the following starter)", re.DOTALL
+)
+_BOX_REQUEST = re.compile(r"\n?Please reason step by step.*?\\boxed\{\}\.\s*$", re.DOTALL)
+_STARTER = re.compile(r"```python\n(class Solution.*?)\n```", re.DOTALL)
+_DEF = re.compile(r"def (\w+)\(self")
+
+
+def math_task(benchmark: str, row: Raw, where: str) -> Task:
+    """A row with `problem` and `answer`, or one of the authors' (`prompt`, `reference_solution`).
+
+    Raises:
+        UserError: neither.
+    """
+    if "reference_solution" in row:
+        request = user_turn(row, where)
+        gold = str(row["reference_solution"]).rpartition("####")[2].strip()
+        answer = extract_boxed(gold) or gold
+        return Task(_id(benchmark, row, where, "idx"), "math", _BOX_REQUEST.sub("", request), request, answer)
+    problem = _text(row, where, "problem", "question")
+    if row.get("answer") in (None, ""):
+        raise _lacks(where, "answer", row)
+    return Task(
+        _id(benchmark, row, where, "id", "problem_idx", "idx"), "math", problem, answer=str(row["answer"])
+    )
+
+
+def codeforces_task(benchmark: str, row: Raw, where: str) -> Task:
+    """A row with `problem` and `tests` ({input, output} each), or one of the authors' (`prompt`, `input_output`)."""
+    name = _id(benchmark, row, where, "id", "problem_id")
+    if "input_output" in row:
+        request = user_turn(row, where)
+        pairs = _json(row["input_output"], where, "input_output")
+        return Task(
+            name, "code", statement(request), request,
+            tests=_paired(where, pairs.get("inputs"), pairs.get("outputs"), pairs.get("fn_name") or ""),
+            function=pairs.get("fn_name") or "",
+        )  # fmt: skip
+    tests = row.get("tests")
+    tests = _json(tests, where, "tests") if isinstance(tests, str) else tests
+    if not isinstance(tests, list) or not all(
+        isinstance(t, dict) and {"input", "output"} <= set(t) for t in tests
+    ):
+        raise _lacks(where, "tests (a list of {input, output})", row)
+    inputs, outputs = [t["input"] for t in tests], [t["output"] for t in tests]
+    return Task(
+        name, "code", _text(row, where, "problem", "question"), tests=_paired(where, inputs, outputs, "")
+    )
+
+
+def official_lcb_task(benchmark: str, row: Raw, where: str) -> Task:
+    """The authors' LiveCodeBench row: the prompt and the names of tests that their files do not hold."""
+    request = user_turn(row, where)
+    starter = _STARTER.search(request)
+    function = _DEF.search(starter[1]) if starter else None
+    return Task(
+        f"{benchmark}/{row['question_id']}", "code", statement(request), request,
+        function=function[1] if function else "", starter=starter[1] if starter else "",
+    )  # fmt: skip
+
+
+def user_turn(row: Raw, where: str) -> str:
+    """The user's text in `prompt`, without the chat template around it."""
+    prompt = _text(row, where, "prompt")
+    turn = _TURN.search(prompt)
+    return (turn[1] if turn else prompt).strip()
+
+
+def statement(request: str) -> str:
+    """The problem without the instructions around it."""
+    question = _QUESTION.search(request)
+    return (question[1] if question else request).strip()
+
+
+def _paired(where: str, inputs: Any, outputs: Any, function: str) -> list[UnitTest]:
+    try:
+        return pair_tests(inputs or [], outputs or [], function)
+    except UserError as e:
+        raise UserError(f"{where}: {e.seen}", expected=e.expected) from None
+
+
+def _id(benchmark: str, row: Raw, where: str, *columns: str) -> str:
+    found = next((str(row[c]) for c in columns if row.get(c) not in (None, "")), None)
+    return f"{benchmark}/{found if found is not None else where.rpartition('-')[2]}"
+
+
+def _text(row: Raw, where: str, *columns: str) -> str:
+    for column in columns:
+        if isinstance(value := row.get(column), str) and value.strip():
+            return value.strip()
+    raise _lacks(where, " or ".join(columns), row)
+
+
+def _json(text: Any, where: str, column: str) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: the column {column} is not JSON") from None
+
+
+def _lacks(where: str, column: str, row: Raw) -> UserError:
+    return UserError(f"{where} has no {column}; its columns: {', '.join(sorted(row))[:200]}")
