@@ -24,6 +24,7 @@ HEAVY = {
     "rapidfuzz",
     "sympy",
     "math_verify",
+    "peft",
 }
 AT_THE_TOP = {
     "lm/transformers.py",
@@ -35,7 +36,7 @@ AT_THE_TOP = {
 LAYERS = [
     {"errors", "ids"},
     {"records"},
-    {"lm", "verify"},
+    {"lm", "verify", "sections"},
     {"settings"},
     {"recipe"},
     {"store", "em", "domains", "curation"},

@@ -9,7 +9,7 @@ from promptcot.errors import UserError
 from promptcot.records import Rollout, Seed, Verdict
 from promptcot.settings import Evaluate, Model
 from promptcot.stages.context import Context, asks, model_key
-from promptcot.stages.selfplay import solver
+from promptcot.stages.selfplay import kept_solver
 from promptcot.stages.solving import attempt, rules_for
 from promptcot.verify.answers import check_answer
 
@@ -30,7 +30,7 @@ def models(ctx: Context) -> dict[str, tuple[Model, str]]:
     if ctx.recipe.selfplay:
         s = ctx.recipe.selfplay
         out["solver_before"] = (s.model, s.model.model)
-        out["solver_after"] = (s.model, solver(ctx, s.rounds))
+        out["solver_after"] = (s.model, kept_solver(ctx))
     if ctx.recipe.distill:
         student = ctx.recipe.distill.student
         out["student_before"] = (student, student.model)
