@@ -285,10 +285,15 @@ class SelfPlay(Section):
             )
         if self.stop and self.track < 2:
             raise ValueError("stop needs problems to measure on: selfplay.track of 2 or more")
-        unused = {"beta", "sft_weight"} & self.training.model_fields_set if self.method != "dpo" else set()
-        if unused or (self.method != "grpo" and "grpo" in self.model_fields_set):
-            name = f"training.{min(unused)}" if unused else "grpo"
-            raise ValueError(f"selfplay.{name} does nothing with method={self.method}")
+        plain = Preference(lr=1.0)  # compared with defaults, since a saved recipe names every key
+        used = {
+            "grpo": self.grpo == GRPO() or self.method == "grpo",
+            "training.beta": self.training.beta == plain.beta or self.method == "dpo",
+            "training.sft_weight": self.training.sft_weight == plain.sft_weight or self.method == "dpo",
+        }
+        for name, fine in used.items():
+            if not fine:
+                raise ValueError(f"selfplay.{name} does nothing with method={self.method}")
         return self
 
 

@@ -176,3 +176,9 @@ def test_the_monitor_counts_sure_majorities_against_the_label() -> None:
 def test_impossible_combinations_are_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         settings(**changes)
+
+
+@pytest.mark.parametrize("method", ["dpo", "sft", "grpo"])
+def test_a_saved_recipe_can_be_read_again(method: str) -> None:
+    s = settings(method=method, training={"lr": 1e-5})
+    assert SelfPlay.model_validate(s.model_dump(mode="json")) == s

@@ -48,7 +48,7 @@ def killed(out: str) -> None:
         return Kill()
 
     torch.set_num_threads(1)
-    common.progress_callback = progress
+    setattr(common, "progress_callback", progress)  # noqa: B010
     sft(Path(out), rows(), START, training(checkpoint_steps=2))
 
 

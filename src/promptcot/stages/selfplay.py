@@ -135,7 +135,7 @@ class Play:
                 do="more problems, a higher selfplay.drop_at, or another temperature",
             )
         weights = solver(self.ctx, r - 1)
-        extra = {"method": settings.method}
+        extra: dict[str, Any] = {"method": settings.method}
         if settings.method == "grpo":
             extra |= {
                 "grpo": settings.grpo.key(), "sampling": settings.sampling.key(), "form": settings.form,
