@@ -216,13 +216,15 @@ class Rollout(Record):
 
 @dataclass(frozen=True)
 class Pair(Record):
-    """A preference pair. `prompt` is the problem's text as the user turn; both answers are assistant turns."""
+    """A preference pair. `prompt` is the problem's text as the user turn; both answers are assistant turns, complete
+    ones unless `truncated` says that the rejected one was cut off at the token limit."""
 
     problem_id: str
     domain: str
     prompt: str
     chosen: str
     rejected: str
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,34 @@ class Trace(Record):
     prompt: str
     response: str
     tokens: int
+
+
+@dataclass(frozen=True)
+class Round(Record):
+    """One round of self-play. planned, drawn: rollouts; unscored, truncated: of those drawn. kept, too_easy,
+    never_solved: problems; rows: what was trained on. solved: mean solve rate in the first wave, so the agreement of
+    attempts with the labels. voted: problems on whose answer most attempts agree; against: those where it is not the label.
+    tracked: mean solve rate on the tracked seeds afterwards; change, change_low, change_high: since the best round
+    before, paired, with its 95% interval. NaN where nothing is tracked.
+    """
+
+    round: int
+    problems: int
+    planned: int
+    drawn: int
+    unscored: int
+    truncated: int
+    kept: int
+    too_easy: int
+    never_solved: int
+    rows: int
+    solved: float
+    voted: int
+    against: int
+    tracked: float
+    change: float
+    change_low: float
+    change_high: float
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from promptcot.lm.base import EngineSpec, SamplingParams
 from promptcot.lm.server import Server
+from promptcot.sections import GRPO as GRPO
+from promptcot.sections import Launch as Launch
+from promptcot.sections import Positive, Section, Share
+from promptcot.sections import Preference as Preference
+from promptcot.sections import Training as Training
+from promptcot.sections import free as _free
 from promptcot.verify.sandbox.backends import Choice
 
 STAGES = (
@@ -21,23 +27,6 @@ STAGES = (
 
 BenchmarkName = Literal["aime24", "aime25", "hmmt25", "lcb_v5", "lcb_v6", "codeforces"]
 Several = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-
-
-def _free(default: Any) -> Any:
-    return Field(default=default, json_schema_extra={"matters": False})
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def key(self) -> dict[str, Any]:
-        """The fields that can change results, as plain values."""
-        return _matters(self)
 
 
 class Model(Section):
@@ -94,20 +83,6 @@ class Sampling(Section):
         return SamplingParams(
             0.0 if greedy else self.temperature, self.top_p, self.top_k, self.max_tokens, stop, logq
         )
-
-
-class Training(Section):
-    """One supervised or preference training. `max_tokens` is the longest row; longer ones are counted, and
-    training is refused when their share exceeds `max_overlong`: nothing is ever cut."""
-
-    lr: Positive
-    epochs: Positive = 1.0
-    batch_size: PositiveInt = 16
-    micro_batch_size: PositiveInt = _free(16)
-    warmup_share: Share = 0.03
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    max_tokens: PositiveInt = 4096
-    max_overlong: Share = 0.01
 
 
 class Seeds(Section):
@@ -321,28 +296,65 @@ class Rules(Section):
     output_kb: PositiveInt = 256
 
 
-class Preference(Training):
-    """Offline DPO (arXiv 2305.18290). `sft_weight` adds the chosen answer's NLL (RPO, arXiv 2404.19733)."""
-
-    beta: Positive = 0.1
-    sft_weight: Annotated[float, Field(ge=0.0)] = 0.0
-
-
 class SelfPlay(Section):
-    """Rollouts on labelled problems, pairs, DPO.
+    """The solver attempts problems and learns from its verdicts, in rounds of fresh problems.
 
+    method: "dpo" on pairs of a right and a wrong attempt, "sft" on right attempts, "grpo" with the verdicts as
+    rewards. problems: those with a label, or the "seeds" with an answer of their own (a baseline).
     drop_at: a problem is dropped when solved in at least this share of the rollouts (the paper: 1/2);
-    "drop_above" is the release's reading (dropped only when above it). Unsolved ones make no pair.
+    "above" is the release's reading (dropped only when above it). Unsolved ones teach nothing and are dropped too.
+    waves: draw the rollouts in these portions, and no more where more cannot matter: problems that are "dropped" for
+    certain, or all whose fate is "decided" and that have what training needs.
+    form: what a complete turn looks like (promptcot.domains.form). wrong: which failures count as wrong attempts:
+    "answered" ones, all "finished" ones, or "any", those cut off at the token limit too.
+    pairs_per_problem: a number, "min" (as many as the rarer kind) or "all"; at most max_pairs (0: no limit), and a
+    problem with fewer than min_pairs is left out. traces_per_problem: right attempts that SFT takes.
+    track: seed problems set aside to measure the solver after every round, track_samples attempts each.
+    stop: end when a round does not clearly raise that measure, paired, and keep the best round; else keep the last.
     """
 
     model: Model
+    method: Literal["dpo", "sft", "grpo"] = "dpo"
+    problems: Literal["labelled", "seeds"] = "labelled"
     rollouts: PositiveInt = 8
+    waves: list[PositiveInt] = Field(default_factory=list)
+    early: Literal["dropped", "decided"] = "dropped"
     drop_at: Share = 0.5
     drop_rule: Literal["at", "above"] = "at"
-    pairs_per_problem: PositiveInt = 2
+    form: Literal["auto", "plain", "think"] = "auto"
+    wrong: Literal["answered", "finished", "any"] = "finished"
+    pairs_per_problem: PositiveInt | Literal["min", "all"] = 2
+    min_pairs: PositiveInt = 1
+    max_pairs: Annotated[int, Field(ge=0)] = 0
+    traces_per_problem: PositiveInt = 4
     rounds: PositiveInt = 1
+    track: Annotated[int, Field(ge=0)] = 0
+    track_samples: PositiveInt = 4
+    stop: bool = False
     sampling: Sampling = Sampling(temperature=1.2)
     training: Preference
+    grpo: GRPO = GRPO()
+
+    @model_validator(mode="after")
+    def _possible(self) -> SelfPlay:
+        if self.waves and sum(self.waves) != self.rollouts:
+            raise ValueError(f"waves={self.waves} must add up to rollouts={self.rollouts}")
+        if self.early == "decided" and self.method == "dpo" and isinstance(self.pairs_per_problem, str):
+            raise ValueError(
+                "early=decided needs a number of pairs_per_problem: 'min' and 'all' use every attempt"
+            )
+        if self.stop and self.track < 2:
+            raise ValueError("stop needs problems to measure on: selfplay.track of 2 or more")
+        plain = Preference(lr=1.0)  # compared with defaults, since a saved recipe names every key
+        used = {
+            "grpo": self.grpo == GRPO() or self.method == "grpo",
+            "training.beta": self.training.beta == plain.beta or self.method == "dpo",
+            "training.sft_weight": self.training.sft_weight == plain.sft_weight or self.method == "dpo",
+        }
+        for name, fine in used.items():
+            if not fine:
+                raise ValueError(f"selfplay.{name} does nothing with method={self.method}")
+        return self
 
 
 class Distill(Section):
@@ -423,6 +435,8 @@ class Recipe(Section):
             "em": "coldstart", "synthesize": "em", "curate": "synthesize",
             "label": "curate", "selfplay": "label", "distill": "curate",
         }  # fmt: skip
+        if self.selfplay is not None and self.selfplay.problems == "seeds":
+            del needs["selfplay"]
         for stage, upstream in needs.items():
             if getattr(self, stage) is not None and getattr(self, upstream) is None:
                 raise ValueError(f"stage '{stage}' needs the section '{upstream}'")
@@ -432,26 +446,10 @@ class Recipe(Section):
         """The stages this recipe runs, in order; analyze and report close the corridor (without seeds there is none)."""
         if self.seeds.source == "none":
             return ["evaluate"]
-        return [s for s in STAGES if s in ("analyze", "report") or getattr(self, s) is not None]
+        idle = set() if self.coldstart or self.annotate.annotators else {"annotate"}  # nobody would read the triples
+        present = [s for s in STAGES if s in ("analyze", "report") or getattr(self, s) is not None]
+        return [s for s in present if s not in idle]
 
     def matters(self) -> dict[str, Any]:
         """The recipe without the fields that cannot change the results."""
         return self.key()
-
-
-def _matters(section: BaseModel) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, info in type(section).model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("matters") is False:
-            continue
-        out[name] = _plain(getattr(section, name))
-    return out
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return _matters(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return value

@@ -26,6 +26,7 @@ HEAVY = {
     "math_verify",
     "duckdb",
     "aiohttp",
+    "peft",
 }
 AT_THE_TOP = {
     "lm/transformers.py",
@@ -37,7 +38,7 @@ AT_THE_TOP = {
 LAYERS = [
     {"errors", "ids"},
     {"records"},
-    {"lm", "verify"},
+    {"lm", "verify", "sections"},
     {"settings"},
     {"recipe"},
     {"store", "em", "domains", "curation"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from promptcot.records import Pair, Problem, Reject, Rollout
+from promptcot.records import Pair, Problem, Rollout
 from promptcot.settings import Model, Preference, SelfPlay
-from promptcot.stages.selfplay import pairs_of
+from promptcot.stages.selfplay_rows import pairs_of, table
 
 PROBLEM = Problem("p", "math", "1", ["gcd"], "plan", "What is 2+2?", answer="4")
 
@@ -49,8 +49,9 @@ def settings(**changes: object) -> SelfPlay:
     ],
 )
 def test_the_difficulty_filter(marks: str, rule: str, reason: str | None) -> None:
-    made = pairs_of(PROBLEM, attempts(marks), settings(drop_rule=rule), 1)
-    assert (made.reason if isinstance(made, Reject) else None) == reason
+    n, pairs, rejects = table([PROBLEM], attempts(marks), settings(drop_rule=rule), 1, pairs_of)
+    assert [r.reason for r in rejects] == ([reason] if reason else [])
+    assert n == len(pairs) + len(rejects)
 
 
 def test_pairs_are_right_over_wrong_distinct_and_capped() -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.train.small import START, id_pairs, rows
 
 from promptcot.errors import UserError
 from promptcot.pocket import MODEL_DIR
+from promptcot.sections import LoRA
 from promptcot.settings import Preference, Training
 from promptcot.store import tree_digest
-from promptcot.train.common import Row, check_lengths, load, steps_of
-from promptcot.train.dpo import TextPair, check_boundary, dpo
+from promptcot.train.common import Row, Start, check_lengths, load, steps_of
+from promptcot.train.dpo import dpo
 from promptcot.train.sft import sft
+from promptcot.train.tokens import Tokens
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
 MODEL = str(MODEL_DIR)
@@ -33,49 +36,36 @@ def nll(model: Any, row: Row) -> float:
     return sum(picked) / len(picked)
 
 
-def rows(tokenizer: Any, n: int = 24) -> list[Row]:
-    made = []
-    for i in range(n):
-        prompt = tokenizer.encode(f"<|user|>Say {i % 7}.<|assistant|>")
-        answer = tokenizer.encode(f"{i % 7} it is.<|end|>")
-        made.append(Row(prompt + answer, [-100] * len(prompt) + answer))
-    return made
-
-
 def test_sft_learns_the_labelled_tokens_and_reports_the_loss_it_optimises(tmp_path: Path) -> None:
-    before, tokenizer = load(MODEL, "float32")
-    data = rows(tokenizer)
+    before, _ = load(MODEL)
+    data = rows()
     # One step over all rows: the logged loss is that of the untrained model, averaged over labelled tokens only.
-    facts = sft(
-        tmp_path / "a", data, MODEL, "float32", Training(lr=1e-3, batch_size=24, micro_batch_size=24), 1
-    )
+    facts = sft(tmp_path / "a", data, START, Training(lr=1e-3, batch_size=24, micro_batch_size=24))
     weights = [sum(t != -100 for t in r.labels) for r in data]
     expected = sum(nll(before, r) * w for r, w in zip(data, weights, strict=True)) / sum(weights)
     assert facts["loss"] == [pytest.approx(expected, abs=1e-4)]
-    after, _ = load(str(tmp_path / "a"), "float32")
+    after, _ = load(str(tmp_path / "a"))
     assert sum(nll(after, r) for r in data) < sum(nll(before, r) for r in data)
     assert facts["usage"]["trained_tokens"] == sum(len(r.input_ids) for r in data)
 
 
 def test_accumulated_micro_batches_are_the_batch(tmp_path: Path) -> None:
-    _, tokenizer = load(MODEL, "float32")
-    data = rows(tokenizer)
+    data = rows()
     losses = []
     for micro in (24, 8):
         settings = Training(
             lr=1e-3, epochs=3, batch_size=24, micro_batch_size=micro, schedule="constant", warmup_share=0
         )
-        losses.append(sft(tmp_path / str(micro), data, MODEL, "float32", settings, 1)["loss"])
+        losses.append(sft(tmp_path / str(micro), data, START, settings)["loss"])
     assert losses[0] == pytest.approx(losses[1], abs=2e-4)
     assert losses[0][-1] < losses[0][0]
 
 
 def test_the_same_training_twice_gives_the_same_files(tmp_path: Path) -> None:
-    _, tokenizer = load(MODEL, "float32")
     settings = Training(lr=1e-3, batch_size=8, micro_batch_size=8)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        sft(tmp_path / name, rows(tokenizer), MODEL, "float32", settings, 3)
+        sft(tmp_path / name, rows(), START, settings)
         (tmp_path / name / "progress.json").unlink()
     assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
 
@@ -95,22 +85,70 @@ def test_steps_cover_every_row_of_every_epoch() -> None:
     assert steps_of(1, Training(lr=1, batch_size=16, epochs=0.1)) == 1
 
 
-def test_dpo_starts_at_log_2_and_prefers_the_chosen_answers(tmp_path: Path) -> None:
-    pairs = [
-        TextPair(f"<|user|>Say {i % 5}.<|assistant|>", f"{i % 5}<|end|>", "no<|end|>") for i in range(16)
-    ]
+def logp(model: Any, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    """log p(answer | prompt), from a plain forward pass."""
+    row = Row([*prompt, *answer], [-100] * len(prompt) + list(answer))
+    return -nll(model, row) * len(answer)
+
+
+@pytest.mark.parametrize("sft_weight", [0.0, 0.5])
+def test_the_dpo_loss_is_the_formula(tmp_path: Path, sft_weight: float) -> None:
+    pairs = id_pairs(8)
     settings = Preference(
-        lr=1e-4, epochs=6, batch_size=16, micro_batch_size=16, schedule="constant", warmup_share=0
+        lr=1e-4, batch_size=8, micro_batch_size=8, schedule="constant", warmup_share=0, beta=0.3,
+        sft_weight=sft_weight,
+    )  # fmt: skip
+    dpo(tmp_path / "one", pairs, START, settings)
+    two = dpo(tmp_path / "two", pairs, START, settings.model_copy(update={"epochs": 2.0}))
+    # The loss of the second step is that of the model after the first one, against the model at the start.
+    now, reference = load(str(tmp_path / "one"))[0], load(MODEL)[0]
+    terms = []
+    for p in pairs:
+        ratios = [logp(now, p.prompt, a) - logp(reference, p.prompt, a) for a in (p.chosen, p.rejected)]
+        terms.append(math.log1p(math.exp(-0.3 * (ratios[0] - ratios[1]))))
+    chosen = sum(logp(now, p.prompt, p.chosen) for p in pairs) / sum(len(p.chosen) for p in pairs)
+    start = -sum(logp(reference, p.prompt, p.chosen) for p in pairs) / sum(len(p.chosen) for p in pairs)
+    assert two["loss"] == pytest.approx(
+        [math.log(2) + sft_weight * start, sum(terms) / 8 - sft_weight * chosen], abs=2e-4
     )
-    facts = dpo(tmp_path, pairs, MODEL, "float32", settings, 1)
-    # Policy and reference are equal at the first step, so the loss is -log sigmoid(0).
-    assert facts["loss"][0] == pytest.approx(math.log(2), abs=1e-5)
-    assert facts["loss"][-1] < facts["loss"][0]
-    assert facts["margins"][-1] > 0
+    assert sum(terms) / 8 < math.log(2)
+    assert two["margins"][0] == 0 < two["margins"][1]
 
 
-def test_a_pair_whose_prompt_merges_with_its_answer_is_refused() -> None:
-    _, tokenizer = load(MODEL, "float32")
-    assert check_boundary(TextPair("<|user|>a<|assistant|>", "1", "23"), tokenizer) == (4, 5)
-    with pytest.raises(UserError, match="merge in tokenisation"):
-        check_boundary(TextPair("Read a line of inte", "gers.", "x"), tokenizer)
+def test_lora_trains_adapters_and_saves_them_merged(tmp_path: Path) -> None:
+    settings = Training(
+        lr=1e-2, epochs=3, batch_size=24, micro_batch_size=24, schedule="constant", warmup_share=0,
+        lora=LoRA(rank=4, alpha=8, targets=["q_proj"]),
+    )  # fmt: skip
+    facts = sft(tmp_path, rows(), START, settings)
+    assert facts["loss"][2] < facts["loss"][1] < facts["loss"][0]
+    before, after = (dict(load(m)[0].named_parameters()) for m in (MODEL, str(tmp_path)))
+    assert {n for n in before if not torch.equal(before[n], after[n])} == {n for n in before if "q_proj" in n}
+    change = (
+        after["model.layers.0.self_attn.q_proj.weight"] - before["model.layers.0.self_attn.q_proj.weight"]
+    )
+    assert int(torch.linalg.matrix_rank(change.detach(), rtol=1e-4)) == 4
+    # what was saved is what was trained: its loss goes on from where the training ended
+    assert sum(nll(load(str(tmp_path))[0], r) for r in rows()) / 24 < facts["loss"][2] + 0.5
+
+
+def test_a_bfloat16_training_keeps_float32_weights_and_saves_bfloat16(tmp_path: Path) -> None:
+    # At this rate every single update is below half a bfloat16 step of most weights; summed in float32 they arrive.
+    settings = Training(
+        lr=1e-4, epochs=3, batch_size=8, micro_batch_size=8, schedule="constant", warmup_share=0
+    )
+    facts = sft(tmp_path, rows(8), Start(MODEL, "bfloat16", 1), settings)
+    assert facts["loss"][-1] < facts["loss"][0] - 0.1
+    from safetensors import safe_open
+
+    with safe_open(str(tmp_path / "model.safetensors"), "pt") as f:
+        assert {f.get_slice(k).get_dtype() for k in f.keys()} == {"BF16"}  # noqa: SIM118
+
+
+def test_a_prompt_that_opens_the_thinking_is_continued_and_not_opened_twice() -> None:
+    tokens = Tokens(MODEL)
+    opened = tokens.encode("<|user|>Say 3.<|assistant|><think>\n")
+    assert tokens.turn(opened, "<think>\nhm</think>3") == tokens.turn(opened, "hm</think>3")
+    plain = tokens.encode("<|user|>Say 3.<|assistant|>")
+    assert tokens.turn(plain, "<think>\nhm</think>3") == (*tokens.encode("<think>\nhm</think>3<|end|>"),)
+    assert tokens.turn(plain, "cut", ended=False) == tokens.encode("cut")

@@ -34,8 +34,9 @@ def _label(name: str) -> str | None:
     stage, _, step = name.partition("/")
     if stage == "em" and step.endswith("_samples") and step[0] == "e":
         return f"em: candidates, iteration {step[1:-8].replace('_more', ', more')}"
-    if stage == "selfplay" and step.startswith("pairs"):
-        return f"selfplay: pairs, round {step[5:]}"
+    if stage == "selfplay" and step.startswith(("pairs", "traces", "tasks")):
+        kind = step.rstrip("0123456789")
+        return f"selfplay: {kind}, round {step[len(kind) :]}"
     return None
 
 

@@ -111,8 +111,7 @@ class LocalRunner:
         for step, fn in jobs:
             out = step.path / ".making"
             try:
-                shutil.rmtree(out, ignore_errors=True)
-                out.mkdir()
+                _clear(out)
             except OSError as e:
                 raise unwritable(out, e) from None
             future = self._submit(call_artifact, fn, out)
@@ -131,6 +130,16 @@ class LocalRunner:
         step.finish(0, {"artifact": tree_digest(step.artifact), **facts})
         bar.set(facts.get("steps", 0), facts.get("steps", 0), facts["usage"].get("trained_tokens", 0))
         bar.close(f"{facts.get('rows', 0):>6} rows trained")
+
+
+def _clear(out: Path) -> None:
+    """An empty directory, but for the checkpoints of a training that was interrupted (it checks that they fit)."""
+    out.mkdir(exist_ok=True)
+    for entry in out.iterdir():
+        if entry.is_dir() and entry.name != ".trainer":
+            shutil.rmtree(entry)
+        elif not entry.is_dir():
+            entry.unlink()
 
 
 def _show(path: Path, bar: Bar) -> None:

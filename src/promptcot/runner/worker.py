@@ -7,6 +7,7 @@ processes; results then do not depend on how many workers there are.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -53,6 +54,15 @@ class Worker:
         if isinstance(engine, Remote):
             engine.attend(self.replies, self.parallel)
         return engine
+
+    def release(self) -> None:
+        """Forget all engines: a training needs the memory."""
+        self._engines.clear()
+        self._before.clear()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def usage(self) -> dict[str, int]:
         """What all engines counted since the last call."""
@@ -145,6 +155,7 @@ def call_artifact(fn: ArtifactFunction, out: Path) -> dict[str, Any]:
     """Pool entry for an artifact: `fn(worker, directory)` fills the directory and returns facts about it."""
     assert _worker is not None, "the pool was not initialised"
     started = time.monotonic()
+    _worker.release()
     facts = fn(_worker, out)
     return {
         **facts,

@@ -11,7 +11,7 @@ from promptcot import __version__
 from promptcot.analysis import em_curves, funnel, outcomes
 from promptcot.analysis.headline import headline
 from promptcot.ids import digest
-from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Seed, Suite
+from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Round, Seed, Suite
 from promptcot.rundir import finished_steps, folder, package_versions, provenance
 from promptcot.stages import benchmarks
 from promptcot.stages.context import Context
@@ -110,7 +110,16 @@ def synthesis(ctx: Context) -> dict[str, Any]:
     rollouts: list[Rollout] = []
     if ctx.recipe.selfplay and _there(ctx, "selfplay", "rollouts1"):
         rollouts = list(ctx.load("selfplay", "rollouts1", Rollout).rows())
-        out["difficulty"] = outcomes.difficulty(rollouts, ctx.recipe.selfplay.rollouts)
+        first, *_ = ctx.recipe.selfplay.waves or [
+            ctx.recipe.selfplay.rollouts
+        ]  # later waves ask fewer problems
+        out["difficulty"] = outcomes.difficulty(rollouts, first)
+        out["selfplay"] = [
+            row.row()
+            for r in range(1, ctx.recipe.selfplay.rounds + 1)
+            if _there(ctx, "selfplay", f"round{r}")
+            for row in ctx.load("selfplay", f"round{r}", Round).rows()
+        ]
     out["examples"] = examples(ctx, labelled or curated, rollouts)
     return out
 

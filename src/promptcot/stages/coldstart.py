@@ -28,14 +28,16 @@ def run(ctx: Context) -> None:
     spec = settings.base.spec()
     params = {**settings.key(), "templates": ctx.recipe.templates}
     inputs = {"triples": triples.digest, "base": model_key(spec.model)}
-    ctx.artifacts(
-        NAME,
-        [
-            (role, partial(train, role=role, triples=rows, spec=spec, settings=settings.training,
-                           style=ctx.recipe.templates), params, inputs)
-            for role in ("q", "p")
-        ],
-    )  # fmt: skip
+    jobs = [
+        (role, partial(train, role=role, triples=rows, spec=spec, settings=settings.training,
+                       style=ctx.recipe.templates), params, inputs)
+        for role in ("q", "p")
+    ]  # fmt: skip
+    if settings.training.launch.processes == 1:
+        ctx.artifacts(NAME, jobs, version=2)
+    else:  # each takes all the processes there are
+        for job in jobs:
+            ctx.artifacts(NAME, [job], version=2)
 
 
 def train(
@@ -44,17 +46,19 @@ def train(
 ) -> dict[str, Any]:  # fmt: skip
     """Fine-tune one model on triples. `z_ids` are the sampled ids of the rationales; without them (the
     annotators' texts) the rationales are tokenised here."""
-    from promptcot.train.common import Row
+    from promptcot.lm.load import model_path
+    from promptcot.train import launch
+    from promptcot.train.common import Row, Start
     from promptcot.train.sft import sft
+    from promptcot.train.tokens import Tokens
 
-    engine = worker.engine(spec)
+    tokens = Tokens(model_path(spec.model))
     rows = []
     for n, triple in enumerate(triples):
-        ids = tuple(z_ids[n]) if z_ids is not None else engine.encode(triple.rationale)
-        rows.append(Row(*labelled(parts_of(role, triple, ids, engine.encode, style))))
-    from promptcot.lm.load import model_path
-
-    return sft(out, rows, model_path(spec.model), spec.dtype, settings, worker.seed)
+        ids = tuple(z_ids[n]) if z_ids is not None else tokens.encode(triple.rationale)
+        rows.append(Row(*labelled(parts_of(role, triple, ids, tokens.encode, style))))
+    start = Start(tokens.model, spec.dtype, worker.seed)
+    return launch.run(settings.launch, sft, out, rows, start, settings)
 
 
 def parts_of(role: Role, triple: Triple, z_ids: Sequence[int], encode: Any, style: str) -> tuple[Part, ...]:

@@ -42,6 +42,10 @@ class Context:
         """A finished step of an earlier stage."""
         return Step.load(self.run.path / folder(stage) / name, record)
 
+    def has(self, stage: str, name: str) -> bool:
+        """Is this step finished?"""
+        return (self.run.path / folder(stage) / name / "done.json").exists()
+
     def artifact_path(self, stage: str, name: str) -> str:
         """The directory a finished step made."""
         return str(self.load(stage, name, Record).artifact)
@@ -113,15 +117,16 @@ def _because(reasons: dict[str, int]) -> str:
     return ", rejected: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items())
 
 
-def asks(stage: str, rows: Iterable[Seed | Problem], samples: int, params: Any = None) -> list[Ask]:
+def asks(stage: str, rows: Iterable[Seed | Problem], samples: int | range, params: Any = None) -> list[Ask]:
     """Explode rows into (row, sample index) units, each with an id of its own."""
+    indices = range(samples) if isinstance(samples, int) else samples
     return [
         Ask(
             row_id(stage, 1, [r.id], params, k), r.id, k, r.domain, r.level, list(r.concepts), r.problem,
             r.answer, list(r.tests),
         )
         for r in rows
-        for k in range(samples)
+        for k in indices
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptcot.domains import get
 from promptcot.domains.sequences import labelled
@@ -19,6 +19,10 @@ from promptcot.runner.worker import Worker
 from promptcot.settings import Distill, Training
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.label import pick
+
+if TYPE_CHECKING:
+    from promptcot.train.common import Start
+    from promptcot.train.tokens import Tokens
 
 NAME = "distill"
 
@@ -41,7 +45,8 @@ def run(ctx: Context) -> None:
     spec = settings.student.spec()
     fit = partial(train, traces=list(traces.rows()), spec=spec, settings=settings.training, style=style)
     inputs = {"traces": traces.digest, "student": model_key(spec.model)}
-    ctx.artifacts(NAME, [("student", fit, {**settings.training.key(), "templates": style}, inputs)])
+    params = {**settings.training.key(), "templates": style}
+    ctx.artifacts(NAME, [("student", fit, params, inputs)], version=2)
 
 
 def trace(worker: Worker, rows: list[Ask], *, settings: Distill, style: str) -> list[Trace | Reject]:
@@ -64,19 +69,27 @@ def trace(worker: Worker, rows: list[Ask], *, settings: Distill, style: str) -> 
     return out
 
 
+def beginning(worker: Worker, spec: EngineSpec) -> tuple[Tokens, Start]:
+    """The tokenizer of the weights that are trained, and where the training starts."""
+    from promptcot.lm.load import model_path
+    from promptcot.train.common import Start
+    from promptcot.train.tokens import Tokens
+
+    model = model_path(spec.model)
+    return Tokens(model), Start(model, spec.dtype, worker.seed)
+
+
 def train(
     worker: Worker, out: Path, *, traces: Sequence[Trace], spec: EngineSpec, settings: Training, style: str
 ) -> dict[str, Any]:
     """SFT on the assistant's turn only."""
-    from promptcot.lm.load import model_path
+    from promptcot.train import launch
     from promptcot.train.common import Row
     from promptcot.train.sft import sft
 
-    engine = worker.engine(spec)
+    tokens, start = beginning(worker, spec)
     rows = []
     for t in traces:
-        prompt = engine.chat_ids(get(t.domain, style).solve_messages(t.prompt))
-        rows.append(
-            Row(*labelled([Part("x", prompt, False), Part("y", engine.encode(t.response) + engine.end_ids)]))
-        )
-    return sft(out, rows, model_path(spec.model), spec.dtype, settings, worker.seed)
+        prompt = tokens.prompt(get(t.domain, style).solve_messages(t.prompt))
+        rows.append(Row(*labelled([Part("x", prompt, False), Part("y", tokens.turn(prompt, t.response))])))
+    return launch.run(settings.launch, sft, out, rows, start, settings)

@@ -198,7 +198,7 @@ class Loop:
         )  # fmt: skip
         params = {**settings.key(), "templates": self.style}
         inputs = {"rationales": data, "start": self.model(role, t - 1).digest}
-        self.ctx.artifacts(NAME, [(f"{self.prefix}{role}{t}", fn, params, inputs)])
+        self.ctx.artifacts(NAME, [(f"{self.prefix}{role}{t}", fn, params, inputs)], version=2)
 
     # measurement
 

@@ -11,7 +11,7 @@ from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
 from promptcot.stages import benchmarks
 from promptcot.stages.context import Context, asks, model_key
-from promptcot.stages.selfplay import solver
+from promptcot.stages.selfplay import kept_solver
 from promptcot.stages.solving import attempt, rules_for
 from promptcot.verify.gold import GoldSuite, check_answers, check_suites
 
@@ -36,7 +36,7 @@ def models(ctx: Context) -> dict[str, tuple[Model, str]]:
     if ctx.recipe.selfplay:
         s = ctx.recipe.selfplay
         out["solver_before"] = (s.model, s.model.model)
-        out["solver_after"] = (s.model, solver(ctx, s.rounds))
+        out["solver_after"] = (s.model, kept_solver(ctx))
     if ctx.recipe.distill:
         student = ctx.recipe.distill.student
         out["student_before"] = (student, student.model)

@@ -1,39 +1,53 @@
-"""Stage 8. Self-play: the solver attempts labelled problems; right and wrong attempts make pairs for DPO.
+"""Stage 8. Self-play: the solver attempts problems, its verdicts become training rows, and it is trained on them.
 
-`drop_rule` has both readings of the difficulty filter (PAPER section 5): the paper drops a problem solved in at
-least half of the rollouts, the release only above half.
+Round r, on problems of its own:
+  rollouts{r}   attempts of solver[r-1]; with `waves` also rollouts{r}_more{n}, only where they can still matter
+  pairs{r} | traces{r} | tasks{r}   what passes the difficulty filter, for DPO, SFT or GRPO
+  solver{r}     the training
+  track{r}      attempts at seed problems set aside, with the same random streams in every round
+  round{r}      the round's figures, the label monitor among them
+`decision` names the round whose solver later stages read.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from promptcot.domains import get
+from promptcot.analysis.outcomes import solve_rates
+from promptcot.analysis.statistics import paired_difference
+from promptcot.em.gates import verdict
 from promptcot.errors import UserError
-from promptcot.ids import row_id, row_seed
-from promptcot.lm.base import EngineSpec
-from promptcot.records import Pair, Problem, Reject, Rollout, Verdict
-from promptcot.runner.worker import Worker
-from promptcot.settings import Preference, SelfPlay
+from promptcot.ids import digest
+from promptcot.records import Ask, Decision, Pair, Problem, Record, Rollout, Round, Seed, Trace
+from promptcot.settings import Rules, SelfPlay
+from promptcot.stages import selfplay_fit
+from promptcot.stages import selfplay_rows as rows
 from promptcot.stages.context import Context, asks, model_key
+from promptcot.stages.selfplay_rows import NAME, Posed
 from promptcot.stages.solving import attempt, rules_for
 from promptcot.store import Step
 
-NAME = "selfplay"
+Rates = dict[str, float]
+METHODS: dict[str, tuple[str, type[Record], Any, Any]] = {
+    "dpo": ("pairs", Pair, rows.pairs_of, selfplay_fit.fit_dpo),
+    "sft": ("traces", Trace, rows.traces_of, selfplay_fit.fit_sft),
+    "grpo": ("tasks", Ask, rows.task_of, selfplay_fit.fit_grpo),
+}
 
 
 def run(ctx: Context) -> None:
-    """Per round: rollouts of the current solver on fresh problems, pairs, DPO."""
+    """All rounds, until one does not help (`selfplay.stop`); the last step says which one is kept."""
     settings = ctx.recipe.selfplay
     assert settings is not None
-    labelled = ctx.load("label", "problems", Problem)
-    problems = list(labelled.rows())
-    for r in range(1, settings.rounds + 1):
-        one_round(ctx, settings, labelled.digest, problems[r - 1 :: settings.rounds], r)
+    play = Play(ctx, settings)
+    decision = play.rounds()
+    ctx.table(
+        NAME, "decision", Decision, lambda: (1, [decision], []), params={"stop": settings.stop},
+        inputs={"model": model_key(solver(ctx, decision.last))},
+    )  # fmt: skip
+    ctx.reporter.line(f"  selfplay: {decision.detail}")
 
 
 def solver(ctx: Context, round_: int) -> str:
@@ -42,126 +56,183 @@ def solver(ctx: Context, round_: int) -> str:
     return ctx.artifact_path(NAME, f"solver{round_}") if round_ else ctx.recipe.selfplay.model.model
 
 
-def one_round(ctx: Context, settings: SelfPlay, source: str, problems: Sequence[Problem], r: int) -> None:
-    """Rollouts, pairs and training of round r."""
-    style = ctx.recipe.templates
-    spec = settings.model.spec(solver(ctx, r - 1))
-    inputs = {"problems": source, "model": model_key(spec.model)}
-    play = partial(
-        attempt, model=spec, params=settings.sampling.params(), style=style, rules=rules_for(ctx, problems)
-    )
-    rollouts = ctx.map(
-        NAME, f"rollouts{r}", Rollout, asks(NAME, problems, settings.rollouts, r), play,
-        params={"rollouts": settings.rollouts, "rounds": settings.rounds, "sampling": settings.sampling.key(),
-                "templates": style, "programs": ctx.recipe.programs.key()},
-        inputs=inputs, version=2,
-    )  # fmt: skip
-    rules = {
-        "drop_at": settings.drop_at,
-        "drop_rule": settings.drop_rule,
-        "pairs": settings.pairs_per_problem,
-    }
-    pairs = ctx.table(
-        NAME, f"pairs{r}", Pair, lambda: pair_up(problems, rollouts, settings, ctx.recipe.run.seed),
-        params=rules, inputs={"rollouts": rollouts.digest},
-    )  # fmt: skip
-    rows = list(pairs.rows())
-    if not rows:
-        raise UserError(
-            f"no pairs in round {r}: {pairs.totals()['reasons']}",
-            expected="problems with right and wrong attempts",
-            do="more problems, a higher selfplay.drop_at, or another temperature",
-        )
-    fit = partial(train, pairs=rows, spec=spec, settings=settings.training, style=style)
-    ctx.artifacts(
-        NAME,
-        [
-            (
-                f"solver{r}",
-                fit,
-                {**settings.training.key(), "templates": style},
-                {"pairs": pairs.digest, **inputs},
-            )
-        ],
-    )
+def kept_solver(ctx: Context) -> str:
+    """The weights of the round that self-play kept."""
+    (decision,) = ctx.load(NAME, "decision", Decision).rows()
+    return solver(ctx, decision.kept)
 
 
-def pair_up(
-    problems: Sequence[Problem], rollouts: Step[Rollout], settings: SelfPlay, run_seed: int
-) -> tuple[int, list[Pair], list[Reject]]:
-    """Pairs of a right and a wrong attempt; a problem without one is rejected with the reason.
+def drawn(ctx: Context, r: int) -> list[Rollout]:
+    """All attempts of round r, of every wave."""
+    assert ctx.recipe.selfplay is not None
+    names = [f"rollouts{r}"] + [f"rollouts{r}_more{n}" for n in range(2, len(ctx.recipe.selfplay.waves) + 1)]
+    steps = [ctx.load(NAME, n, Rollout) for n in names if ctx.has(NAME, n)]
+    return [row for step in steps for row in step.rows()]
 
-    Rows in are problems; the pairs of one problem count as its one output (`rows_in` says how many were paired).
-    """
-    groups: dict[str, list[Rollout]] = defaultdict(list)
-    for row in rollouts.rows():
-        groups[row.problem_id].append(row)
-    pairs: list[Pair] = []
-    rejects: list[Reject] = []
-    for p in problems:
-        made = pairs_of(p, groups[p.id], settings, run_seed)
-        if isinstance(made, Reject):
-            rejects.append(made)
+
+class Play:
+    """The rounds over fixed problems: the tracked seeds are never trained on."""
+
+    def __init__(self, ctx: Context, settings: SelfPlay) -> None:
+        self.ctx, self.settings, self.style = ctx, settings, ctx.recipe.templates
+        seeds = ctx.load("seeds", "seeds", Seed)
+        gold = [s for s in seeds.rows() if s.split == "train" and (s.answer is not None or s.tests)]
+        self.tracked = _pick(gold, settings.track, ctx.recipe.run.seed)
+        self.track_source = seeds.digest
+        texts = {s.problem for s in self.tracked}
+        if settings.problems == "seeds":
+            self.source, found = seeds.digest, list[Posed](gold)
         else:
-            pairs += made
-    return len(pairs) + len(rejects), pairs, rejects
+            labelled = ctx.load("label", "problems", Problem)
+            self.source, found = labelled.digest, list[Posed](labelled.rows())
+        self.problems = [p for p in found if p.problem not in texts]
+        self.rules: Rules = rules_for(ctx, [*self.problems, *self.tracked])
 
+    def rounds(self) -> Decision:
+        """Run them; each compares its solver with the best so far on the tracked problems."""
+        settings = self.settings
+        best, rates = 0, self.track(0)
+        for r in range(1, settings.rounds + 1):
+            mine = self.problems[r - 1 :: settings.rounds]
+            rollouts, made = self.one(r, mine)
+            now = self.track(r)
+            common = sorted(set(rates) & set(now))
+            said, why, figures = self.compare(rates, now, common)
+            self.figures(r, mine, rollouts, made, figures)
+            if settings.stop and said != "better":
+                detail = f"round {r} against {best}: {why}; {_kept(best)}"
+                return Decision(f"selfplay-{r}", best, r, said, detail)
+            best, rates = r, now
+        last = settings.rounds
+        return Decision(f"selfplay-{last}", last, last, "max_rounds", f"all {last} rounds ran; {_kept(last)}")
 
-def pairs_of(
-    p: Problem, attempts: Sequence[Rollout], settings: SelfPlay, run_seed: int
-) -> list[Pair] | Reject:
-    """Up to `pairs_per_problem` distinct (right, wrong) pairs, matched at random; only finished attempts."""
-    right = [a for a in attempts if a.verdict == Verdict.CORRECT]
-    wrong = [
-        a for a in attempts if a.verdict in (Verdict.INCORRECT, Verdict.NO_ANSWER) and a.finish == "stop"
-    ]
-    attempts = [a for a in attempts if a.verdict != Verdict.UNSCORED]
-    if not attempts:
-        return Reject(p.id, "unscored")
-    solved = len(right) / len(attempts)
-    too_easy = solved >= settings.drop_at if settings.drop_rule == "at" else solved > settings.drop_at
-    if too_easy:
-        return Reject(p.id, "too_easy", f"{len(right)} of {len(attempts)}")
-    if not right:
-        return Reject(p.id, "never_solved", f"0 of {len(attempts)}")
-    if not wrong:
-        return Reject(p.id, "no_wrong_attempt", f"{len(right)} of {len(attempts)}")
-    import random
+    def one(self, r: int, problems: Sequence[Posed]) -> tuple[list[Rollout], Step[Any]]:
+        """Attempts, training rows and training of round r.
 
-    rng = random.Random(row_seed(run_seed, p.id))
-    count = min(settings.pairs_per_problem, max(len(right), len(wrong)))
-    chosen = _spread(rng, right, count)
-    rejected = _spread(rng, wrong, count)
-    texts = {(a.text, b.text) for a, b in zip(chosen, rejected, strict=True)}
-    return [
-        Pair(row_id(NAME, 1, [p.id], None, n), p.id, p.domain, p.problem, a, b)
-        for n, (a, b) in enumerate(sorted(texts))
-    ]
-
-
-def _spread(rng: Any, rows: Sequence[Rollout], count: int) -> list[Rollout]:
-    """`count` rows in random order, every row once before any repeats."""
-    order: list[Rollout] = []
-    while len(order) < count:
-        order += rng.sample(list(rows), len(rows))
-    return order[:count]
-
-
-def train(
-    worker: Worker, out: Path, *, pairs: Sequence[Pair], spec: EngineSpec, settings: Preference, style: str
-) -> dict[str, Any]:
-    """DPO from the solver the rollouts came from, which is also the reference."""
-    from promptcot.lm.load import model_path
-    from promptcot.train.dpo import TextPair, dpo
-
-    engine = worker.engine(spec)
-    end = engine.decode(engine.end_ids)
-    texts = [
-        TextPair(
-            engine.decode(engine.chat_ids(get(p.domain, style).solve_messages(p.prompt))),
-            p.chosen + end,
-            p.rejected + end,
+        Raises:
+            UserError: no rows to train on.
+        """
+        settings = self.settings
+        name, record, make, fit = METHODS[settings.method]
+        steps = self.rollouts(r, problems)
+        rollouts = [row for step in steps for row in step.rows()]
+        params = settings.model_dump(
+            mode="json",
+            include={"drop_at", "drop_rule", "form", "wrong", "pairs_per_problem", "min_pairs", "max_pairs",
+                     "traces_per_problem", "method"},
+        )  # fmt: skip
+        inputs = {f"rollouts{n}": step.digest for n, step in enumerate(steps)} | {"problems": self.source}
+        seed = self.ctx.recipe.run.seed
+        made: Step[Any] = self.ctx.table(
+            NAME, f"{name}{r}", record, lambda: rows.table(problems, rollouts, settings, seed, make),
+            params=params, inputs=inputs, version=2,
+        )  # fmt: skip
+        taught = list(made.rows())
+        if not taught:
+            raise UserError(
+                f"no {name} in round {r}: {made.totals()['reasons']}",
+                expected="problems with right and wrong attempts",
+                do="more problems, a higher selfplay.drop_at, or another temperature",
+            )
+        weights = solver(self.ctx, r - 1)
+        extra: dict[str, Any] = {"method": settings.method}
+        if settings.method == "grpo":
+            extra |= {
+                "grpo": settings.grpo.key(), "sampling": settings.sampling.key(), "form": settings.form,
+                "wrong": settings.wrong, "programs": self.ctx.recipe.programs.key(),
+            }  # fmt: skip
+        job = partial(
+            fit, rows=taught, spec=settings.model.spec(weights), settings=settings, style=self.style, rules=self.rules
+        )  # fmt: skip
+        params = {**settings.training.key(), "templates": self.style, **extra}
+        self.ctx.artifacts(
+            NAME, [(f"solver{r}", job, params, {name: made.digest, "model": model_key(weights)})], version=2
         )
-        for p in pairs
-    ]
-    return dpo(out, texts, model_path(spec.model), spec.dtype, settings, worker.seed)
+        return rollouts, made
+
+    def rollouts(self, r: int, problems: Sequence[Posed]) -> list[Step[Rollout]]:
+        """The attempts of round r, wave by wave; a wave is complete before the next is asked for, so short attempts
+        have no better chance than long ones."""
+        settings = self.settings
+        first, *more = settings.waves or [settings.rollouts]
+        steps = [self.attempts(f"rollouts{r}", problems, range(first), r - 1, r)]
+        at = first
+        for n, size in enumerate(more, 2):
+            groups = rows.by_problem(row for step in steps for row in step.rows())
+            left = settings.rollouts - at
+            open_ = [p for p in problems if rows.needs_more(p, groups[p.id], left, settings)]
+            if not open_:
+                break
+            steps.append(self.attempts(f"rollouts{r}_more{n}", open_, range(at, at + size), r - 1, r))
+            at += size
+        return steps
+
+    def attempts(
+        self, name: str, problems: Sequence[Posed], samples: range, round_: int, stream: Any
+    ) -> Step[Rollout]:
+        """Attempts of solver[round_]; `stream` names their random streams."""
+        settings = self.settings
+        weights = solver(self.ctx, round_)
+        asked = asks(NAME, problems, samples, stream)
+        play: Callable[..., Any] = partial(
+            attempt, model=settings.model.spec(weights), params=settings.sampling.params(), style=self.style,
+            rules=self.rules,
+        )  # fmt: skip
+        return self.ctx.map(
+            NAME, name, Rollout, asked, play,
+            params={"asked": digest([a.id for a in asked]), "sampling": settings.sampling.key(),
+                    "templates": self.style, "programs": self.ctx.recipe.programs.key()},
+            inputs={"problems": self.source, "tracked": self.track_source, "model": model_key(weights)}, version=3,
+        )  # fmt: skip
+
+    # measurement
+
+    def track(self, r: int) -> Rates:
+        """Solve rates of solver[r] on the tracked seeds."""
+        if not self.tracked:
+            return {}
+        step = self.attempts(f"track{r}", self.tracked, range(self.settings.track_samples), r, "track")
+        return solve_rates(step.rows())
+
+    def compare(
+        self, before: Rates, now: Rates, ids: Sequence[str]
+    ) -> tuple[str, str, tuple[float, float, float, float]]:
+        """("better" | "worse" | "converged", a sentence, (mean now, change and its 95% interval)), paired."""
+        if not ids:
+            return "converged", "nothing was tracked", (float("nan"),) * 4
+        a, b = [before[i] for i in ids], [now[i] for i in ids]
+        change = paired_difference(a, b, self.ctx.recipe.run.seed)
+        low, high = change.ci95
+        why = (
+            f"tracked avg@{self.settings.track_samples} moved by {100 * change.mean:+.1f} points "
+            f"(95% interval {100 * low:+.1f} to {100 * high:+.1f}, {len(ids)} seed problems)"
+        )
+        return verdict(change.ci95), why, (sum(b) / len(b), change.mean, low, high)
+
+    def figures(
+        self, r: int, problems: Sequence[Posed], rollouts: Sequence[Rollout], made: Step[Any],
+        track: tuple[float, float, float, float],
+    ) -> None:  # fmt: skip
+        """The table `round{r}`, and a line for people."""
+        row = rows.figures(r, problems, rollouts, self.settings, made.totals()["rows_out"], track)
+        self.ctx.table(
+            NAME, f"round{r}", Round, lambda: (1, [row], []), params={"figures": digest(row.row())}, inputs={"rows": made.digest}
+        )  # fmt: skip
+        saved = f", {row.planned - row.drawn} of {row.planned} rollouts saved" if self.settings.waves else ""
+        against = f", most attempts against the label in {row.against} of {row.voted} votes"
+        self.ctx.reporter.line(
+            f"  selfplay: round {r}: {row.solved:.1%} of attempts agree with the label{against}{saved}"
+        )
+
+
+def _pick(gold: Sequence[Seed], count: int, run_seed: int) -> list[Seed]:
+    if count > len(gold):
+        raise UserError(
+            f"selfplay.track={count}, and {len(gold)} train seeds have an answer or tests to judge by",
+            do=f"--set selfplay.track={len(gold)}, or 0 to run without measuring",
+        )
+    return sorted(gold, key=lambda s: digest([run_seed, "track", s.id]))[:count]
+
+
+def _kept(r: int) -> str:
+    return f"kept round {r}" if r else "kept the solver as it was (round 0)"

@@ -1,9 +1,10 @@
-"""What every training here shares: rows of our own token ids, length accounting, progress, TRL arguments."""
+"""What every training here shares: rows of our own token ids, length accounting, TRL arguments, the run, the save."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.settings import Training
+from promptcot.train import checkpoints, shards
+
+TRAINER = ".trainer"  # what the trainer keeps while it runs: checkpoints, the data of a launched training
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,15 @@ class Row:
 
     input_ids: list[int]
     labels: list[int]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is trained: a directory or Hub name, the dtype it is loaded and saved in, and the seed of the training."""
+
+    model: str
+    dtype: str
+    seed: int
 
 
 def check_lengths(lengths: Sequence[int], settings: Training, what: str) -> list[int]:
@@ -49,44 +62,50 @@ def steps_of(rows: int, settings: Training) -> int:
     return max(1, math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs))
 
 
-def arguments(out: Path, rows: int, settings: Training, seed: int) -> dict[str, Any]:
-    """The arguments TRL's trainers share. Saves nothing by itself: the caller saves the final model.
+def arguments(
+    out: Path, rows: int, settings: Training, start: Start, rows_per_batch: int = 0
+) -> dict[str, Any]:
+    """The arguments TRL's trainers share. Saves nothing by itself: `run` saves the final model.
 
-    A micro batch is never larger than the batch; accumulation makes up the rest.
+    A micro batch is never larger than a process's share of the batch; accumulation makes up the rest.
+    `rows_per_batch` is what the trainer counts as a batch where that is not `settings.batch_size`.
     """
     import torch
 
-    micro = min(settings.micro_batch_size, settings.batch_size)
-    if settings.batch_size % micro:
+    share = (rows_per_batch or settings.batch_size) // shards.world()
+    micro = min(settings.micro_batch_size, share)
+    if share % micro:
         raise UserError(
-            f"batch_size={settings.batch_size} is not a multiple of micro_batch_size={micro}",
-            do=f"--set ...training.micro_batch_size={math.gcd(settings.batch_size, micro)}",
+            f"a batch of {share} rows per process is not a multiple of micro_batch_size={micro}",
+            do=f"--set ...training.micro_batch_size={math.gcd(share, micro)}",
         )
     steps = steps_of(rows, settings)
     return {
-        "output_dir": str(out / ".trainer"),
+        "output_dir": str(out / TRAINER),
         "learning_rate": settings.lr,
         "max_steps": steps,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": settings.batch_size // micro,
+        "gradient_accumulation_steps": share // micro,
         "lr_scheduler_type": settings.schedule,
         "warmup_steps": round(steps * settings.warmup_share),
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "max_length": None,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": settings.recompute,
         "logging_steps": max(1, steps // 20),
-        "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "seed": seed % (1 << 31),
-        "bf16": False,
+        "seed": start.seed % (1 << 31),
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": start.dtype == "bfloat16",
         "dataloader_pin_memory": torch.cuda.is_available(),
+        **checkpoints.arguments(settings),
+        **shards.arguments(settings.launch),
     }
 
 
-def load(model: str, dtype: str) -> tuple[Any, Any]:
-    """The model (in `dtype`) and tokenizer of a directory or Hub name.
+def load(model: str) -> tuple[Any, Any]:
+    """The model in float32 (a bfloat16 training computes in bfloat16 and keeps float32 weights: at the learning
+    rates used here most updates are smaller than bfloat16 can add) and the tokenizer of a directory or Hub name.
 
     Raises:
         MissingExtra: torch or transformers is not installed.
@@ -96,17 +115,45 @@ def load(model: str, dtype: str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
         raise MissingExtra("transformers", "train") from None
-    return AutoModelForCausalLM.from_pretrained(
-        model, dtype=getattr(torch, dtype)
-    ), AutoTokenizer.from_pretrained(model)
+    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), AutoTokenizer.from_pretrained(
+        model
+    )
 
 
-def watch(trainer: Any, out: Path, tokens_per_step: float) -> None:
-    """Report progress to the runner's bar instead of printing logs."""
+def adapters(settings: Training) -> Any:
+    """PEFT's configuration of `settings.lora`; None where all weights are trained.
+
+    Raises:
+        MissingExtra: peft is not installed.
+    """
+    lora = settings.lora
+    if lora is None:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise MissingExtra("peft", "lora") from None
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias="none", task_type="CAUSAL_LM",
+        target_modules=lora.targets or "all-linear",
+    )  # fmt: skip
+
+
+def run(
+    trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Start, data: object, tokens: float
+) -> None:
+    """Train, from the last checkpoint of the same training if there is one, and write weights and tokenizer.
+
+    `data` is what the training is a function of besides settings and start; `tokens` are those of one step.
+    """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(progress_callback(out, tokens_per_step))
+    trainer.add_callback(progress_callback(out, tokens))
+    trainer.add_callback(shards.check_callback(trainer, settings.launch))
+    trainer.add_callback(checkpoints.mark_callback())
+    trainer.train(resume_from_checkpoint=checkpoints.last(out / TRAINER, [data, settings, start]))
+    save(trainer, tokenizer, out, settings, start)
 
 
 def progress_callback(out: Path, tokens_per_step: float) -> Any:
@@ -115,6 +162,8 @@ def progress_callback(out: Path, tokens_per_step: float) -> Any:
 
     class Progress(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if not state.is_world_process_zero:
+                return
             tokens = round(state.global_step * tokens_per_step)
             text = json.dumps({"step": state.global_step, "steps": state.max_steps, "tokens": tokens})
             tmp = out / ".progress"
@@ -141,18 +190,55 @@ def quiet() -> None:
 
 
 def losses(trainer: Any, key: str = "loss") -> list[float]:
-    """The logged values of `key`, in order."""
-    return [round(float(h[key]), 6) for h in trainer.state.log_history if key in h]
+    """The logged values of `key`, in order; those that are not a number (nothing was scored) are left out."""
+    values = [float(h[key]) for h in trainer.state.log_history if h.get(key) is not None]
+    return [round(v, 6) for v in values if not math.isnan(v)]
 
 
-def save(trainer: Any, tokenizer: Any, out: Path) -> None:
-    """Write weights, tokenizer and canary; remove the trainer's own folder."""
+def save(trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Start) -> None:
+    """Write weights (in the dtype of `start`, adapters merged), tokenizer and canary; remove the trainer's own folder."""
     import shutil
+
+    import torch
 
     from promptcot.lm import canary
     from promptcot.lm.transformers import TransformersEngine
 
-    trainer.model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    canary.write(out, TransformersEngine.from_model(trainer.model, tokenizer))
-    shutil.rmtree(out / ".trainer", ignore_errors=True)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # every process takes part
+    if shards.rank() == 0:
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        dtype = getattr(torch, start.dtype)
+        if settings.lora is not None:
+            model, state = merged(start.model, settings, state), None
+        if start.dtype != "float32":
+            state = {k: v.to(dtype) for k, v in (state or model.state_dict()).items()}
+            model.config.dtype = dtype
+        model.save_pretrained(out, state_dict=state)
+        tokenizer.save_pretrained(out)
+    shards.barrier()
+    if shards.rank() == 0:
+        canary.write(out, TransformersEngine(str(out), start.dtype, "cpu"))
+        shutil.rmtree(out / TRAINER, ignore_errors=True)
+
+
+def merged(model: str, settings: Training, state: dict[str, Any]) -> Any:
+    """The model at the start with the trained adapters added to its weights."""
+    from peft import get_peft_model
+
+    adapted = get_peft_model(load(model)[0], adapters(settings))
+    adapted.load_state_dict(state)
+    return adapted.merge_and_unload()
+
+
+def dataset(rows: Any, out: Path) -> Any:
+    """`rows` as every process can read it: TRL keeps files next to a dataset that all processes must find."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return rows
+    from accelerate import PartialState
+    from datasets import load_from_disk
+
+    path = out / TRAINER / "data"
+    with PartialState().main_process_first():
+        if shards.rank() == 0:
+            rows.save_to_disk(str(path))
+    return load_from_disk(str(path))

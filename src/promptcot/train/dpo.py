@@ -1,37 +1,43 @@
 """Offline DPO over TRL (arXiv 2305.18290), as the paper's self-play uses it.
 
-TRL's DPO takes text and tokenises it itself. The pairs arrive as rendered prompts and completions whose
-boundary is a special token, so no merge crosses it; `check_boundary` verifies that for every pair.
+    loss = -log sigmoid(beta * [log p(y+|x)/r(y+|x) - log p(y-|x)/r(y-|x)]),   r = the model at the start, frozen
+
+TRL tokenises prompt + answer as one text, where tokens may merge over the boundary. Here prompt and answers are token
+ids already, exactly those a sampler would have read and written, and TRL's own preparation is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from promptcot.errors import MissingExtra, UserError
+from promptcot.errors import MissingExtra
 from promptcot.settings import Preference
-from promptcot.train import common
+from promptcot.train import common, shards
+from promptcot.train.common import Start
 
 
 @dataclass(frozen=True)
-class TextPair:
-    """A rendered prompt (chat template applied) with two completions, terminators included."""
+class IdPair:
+    """A prompt up to where the assistant begins, and two answers, terminators included (unless cut off)."""
 
-    prompt: str
-    chosen: str
-    rejected: str
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Length of prompt + chosen and of prompt + rejected."""
+        return len(self.prompt) + len(self.chosen), len(self.prompt) + len(self.rejected)
 
 
-def dpo(
-    out: Path, pairs: Sequence[TextPair], model: str, dtype: str, settings: Preference, seed: int
-) -> dict[str, Any]:
-    """Train `model` on preference pairs and save it in `out`; the reference is `model` itself, frozen.
+def dpo(out: Path, pairs: Sequence[IdPair], start: Start, settings: Preference) -> dict[str, Any]:
+    """Train on preference pairs and save the model in `out`; the reference is the model at the start, frozen.
 
     Raises:
-        UserError: no pairs, too many overlong, or a pair whose prompt and completion merge in tokenisation.
+        UserError: no pairs, or too many overlong.
     """
     try:
         from datasets import Dataset
@@ -39,54 +45,39 @@ def dpo(
     except ImportError:
         raise MissingExtra("trl", "train") from None
     common.quiet()
-    lm, tokenizer = common.load(model, dtype)
-    lengths = [check_boundary(p, tokenizer) for p in pairs]
-    fits = common.check_lengths([max(pair) for pair in lengths], settings, "by DPO")
+    fits = common.check_lengths([max(p.tokens) for p in pairs], settings, "by DPO")
     kept = [pairs[i] for i in fits]
-    data = Dataset.from_list([{"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected} for p in kept])
+    columns = {f"{name}_ids": [getattr(p, name) for p in kept] for name in ("prompt", "chosen", "rejected")}
+    lm, tokenizer = common.load(start.model)
     weights = [1.0, settings.sft_weight] if settings.sft_weight else None
     args = DPOConfig(
-        **common.arguments(out, len(kept), settings, seed),
+        **common.arguments(out, len(kept), settings, start),
+        max_length=None,
         beta=settings.beta,
         loss_type=["sigmoid", "sft"] if weights else ["sigmoid"],
         loss_weights=weights,
         precompute_ref_log_probs=True,
     )
-    tokens = sum(sum(lengths[i]) for i in fits)
-    trainer = DPOTrainer(
+    shards.open_fsdp2(args)
+
+    class Trainer(DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset
+
+    trainer = Trainer(
         model=lm,
         args=args,
-        train_dataset=data,
+        train_dataset=common.dataset(Dataset.from_dict(columns), out),
         processing_class=tokenizer,
+        peft_config=common.adapters(settings),
     )
-    common.watch(trainer, out, tokens * settings.epochs / args.max_steps)
-    trainer.train()
-    common.save(trainer, tokenizer, out)
+    tokens = sum(sum(p.tokens) for p in kept) * settings.epochs
+    common.run(trainer, tokenizer, out, settings, start, [asdict(p) for p in kept], tokens / args.max_steps)
     return {
         "rows": len(kept),
         "overlong": len(pairs) - len(kept),
         "steps": args.max_steps,
         "loss": common.losses(trainer),
         "margins": common.losses(trainer, "rewards/margins"),
-        "usage": {"trained_tokens": round(tokens * settings.epochs)},
+        "usage": {"trained_tokens": round(tokens)},
     }
-
-
-def check_boundary(pair: TextPair, tokenizer: Any) -> tuple[int, ...]:
-    """Tokens of prompt + chosen and of prompt + rejected.
-
-    Raises:
-        UserError: tokenising prompt + completion gives other ids than tokenising them apart.
-    """
-    prompt = tokenizer(pair.prompt, add_special_tokens=False)["input_ids"]
-    lengths = []
-    for text in (pair.chosen, pair.rejected):
-        whole = tokenizer(pair.prompt + text, add_special_tokens=False)["input_ids"]
-        if whole[: len(prompt)] != prompt:
-            raise UserError(
-                f"prompt and completion merge in tokenisation at {pair.prompt[-20:]!r} + {text[:20]!r}",
-                expected="a prompt that ends in a token of its own",
-                do="use a chat template whose assistant turn begins with a special token or a newline",
-            )
-        lengths.append(len(whole))
-    return tuple(lengths)

@@ -1,0 +1,126 @@
+"""What every section of a recipe is, and the sections that say how a model is trained.
+
+A field made by `free` changes only speed or looks; every other field matters for the results. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+def free(default: Any) -> Any:
+    """A field that cannot change the results."""
+    return Field(default=default, json_schema_extra={"matters": False})
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def key(self) -> dict[str, Any]:
+        """The fields that can change results, as plain values."""
+        return _matters(self)
+
+
+class LoRA(Section):
+    """Low-rank adapters instead of all weights (arXiv 2106.09685); they are merged into the saved model.
+
+    targets: names of the layers that get one; empty: every linear layer but the output head.
+    """
+
+    rank: PositiveInt = 16
+    alpha: Positive = 32.0
+    dropout: Share = 0.0
+    targets: list[str] = []
+
+
+class Launch(Section):
+    """Where a training runs: inside the worker (processes 1), or as that many processes under torchrun, one per GPU.
+
+    sharding: "fsdp2" cuts weights, gradients and optimiser state over the processes, "ddp" copies them.
+    """
+
+    processes: PositiveInt = 1
+    sharding: Literal["fsdp2", "ddp"] = "fsdp2"
+
+
+class Training(Section):
+    """One supervised or preference training. `max_tokens` is the longest row; longer ones are counted, and
+    training is refused when their share exceeds `max_overlong`: nothing is ever cut.
+
+    batch_size: rows per optimiser step, over all processes. packing: several rows in one sequence of `max_tokens`,
+    none seeing another (SFT only); batch_size then counts sequences. recompute: activations again in the backward
+    pass, for memory. checkpoint_steps: optimiser steps between checkpoints from which a killed training goes on.
+    """
+
+    lr: Positive
+    epochs: Positive = 1.0
+    batch_size: PositiveInt = 16
+    micro_batch_size: PositiveInt = free(16)
+    warmup_share: Share = 0.03
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    max_tokens: PositiveInt = 4096
+    max_overlong: Share = 0.01
+    lora: LoRA | None = None
+    packing: bool = False
+    recompute: bool = free(False)
+    checkpoint_steps: Annotated[int, Field(ge=0)] = free(0)
+    launch: Launch = free(Launch())
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Training:
+        if self.batch_size % self.launch.processes:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be shared evenly by launch.processes={self.launch.processes}"
+            )
+        return self
+
+
+class Preference(Training):
+    """Offline DPO (arXiv 2305.18290). `sft_weight` adds the chosen answer's NLL (RPO, arXiv 2404.19733)."""
+
+    beta: Positive = 0.1
+    sft_weight: Annotated[float, Field(ge=0.0)] = 0.0
+
+    @model_validator(mode="after")
+    def _unpacked(self) -> Preference:
+        if self.packing:
+            raise ValueError("packing is for SFT; preference and reward training pad their rows")
+        return self
+
+
+class GRPO(Section):
+    """Group-relative policy optimisation (arXiv 2402.03300) with the verdicts as rewards.
+
+    group: attempts per problem and step (training.batch_size counts problems). kl: weight of the divergence from
+    the solver at the start. clip: of the probability ratio. scale: divide advantages by the group's deviation.
+    """
+
+    group: Annotated[int, Field(ge=2)] = 8
+    kl: Annotated[float, Field(ge=0.0)] = 0.0
+    clip: Positive = 0.2
+    scale: bool = True
+
+
+def _matters(section: BaseModel) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("matters") is False:
+            continue
+        out[name] = _plain(getattr(section, name))
+    return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _matters(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value

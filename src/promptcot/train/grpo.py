@@ -1,0 +1,124 @@
+"""GRPO over TRL (arXiv 2402.03300) with verdicts as rewards.
+
+For a group of G attempts at one problem with rewards r_1..r_G (1 or 0):
+    advantage_i = (r_i - mean r) / (sd r + 1e-4)      over the attempts that have a reward
+
+An attempt without one (an infrastructure failure, or a kind of failure that the recipe does not count) is neither a 0
+nor a 1: it leaves mean and deviation alone and its advantage is 0, so it moves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptcot.errors import MissingExtra
+from promptcot.lm.base import SamplingParams
+from promptcot.sections import GRPO
+from promptcot.settings import Preference
+from promptcot.train import common, shards
+from promptcot.train.common import Start
+
+Judge = Callable[[int, str, str], float | None]
+"""(index of the task, the assistant's turn, "stop" or "length") -> 1.0, 0.0, or None where there is no reward."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem as the solver is asked, and its tokens. What it is judged by stays with the judge."""
+
+    messages: tuple[tuple[str, str], ...]
+    tokens: int
+
+
+def grpo(
+    out: Path, tasks: Sequence[Task], judge: Judge, params: SamplingParams, start: Start, settings: Preference,
+    group: GRPO,
+) -> dict[str, Any]:  # fmt: skip
+    """Train on the model's own attempts at `tasks`, drawn with `params`, and save it in `out`.
+
+    A step has `settings.batch_size` tasks; the last one of an epoch is filled up with tasks from the start.
+
+    Raises:
+        UserError: no tasks, or too many that leave no room for an attempt.
+    """
+    try:
+        from datasets import Dataset
+        from trl import GRPOConfig, GRPOTrainer
+    except ImportError:
+        raise MissingExtra("trl", "train") from None
+    common.quiet()
+    logging.getLogger("trl.trainer.grpo_trainer").setLevel(
+        logging.ERROR
+    )  # it prints attempts without a reward
+    fits = common.check_lengths([t.tokens + params.max_tokens for t in tasks], settings, "by GRPO")
+    asked = fits + [fits[i % len(fits)] for i in range(-len(fits) % settings.batch_size)]
+    rows = [
+        {"prompt": [{"role": role, "content": text} for role, text in tasks[i].messages], "task": i}
+        for i in asked
+    ]
+    lm, tokenizer = common.load(start.model)
+    args = GRPOConfig(
+        **common.arguments(out, len(fits), settings, start, settings.batch_size * group.group),
+        num_generations=group.group,
+        max_completion_length=params.max_tokens,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        beta=group.kl,
+        epsilon=group.clip,
+        scale_rewards="group" if group.scale else "none",
+    )
+    shards.open_fsdp2(args)
+    reward = Reward(judge, tokenizer)
+    trainer = GRPOTrainer(
+        model=lm,
+        args=args,
+        reward_funcs=[reward],
+        train_dataset=common.dataset(Dataset.from_list(rows), out),
+        processing_class=tokenizer,
+        peft_config=common.adapters(settings),
+    )
+    reward.ends = set(trainer.eos_token_ids)
+    tokens = group.group * sum(t.tokens + params.max_tokens for t in tasks) * settings.epochs
+    data = [[(t.messages, t.tokens) for t in tasks], vars(params), group.key()]
+    common.run(trainer, tokenizer, out, settings, start, data, tokens / args.max_steps)
+    return {
+        "rows": len(fits),
+        "overlong": len(tasks) - len(fits),
+        "steps": args.max_steps,
+        "loss": common.losses(trainer),
+        "reward": common.losses(trainer, "reward"),
+        "attempts": reward.attempts,
+        "unrewarded": reward.unrewarded,
+        "usage": {"trained_tokens": int(trainer.state.num_input_tokens_seen)},
+    }
+
+
+class Reward:
+    """What TRL asks for rewards: a callable with a name. Counts this process's attempts."""
+
+    __name__ = "verdict"
+
+    def __init__(self, judge: Judge, tokenizer: Any) -> None:
+        self.judge, self.tokenizer = judge, tokenizer
+        self.ends = {tokenizer.eos_token_id}
+        self.attempts = self.unrewarded = 0
+
+    def __call__(
+        self, *, completion_ids: Sequence[Sequence[int]], task: Sequence[int], **_: Any
+    ) -> list[float | None]:
+        """One reward per completion; None, and not 0, where the judge gives none."""
+        rewards = [self.one(ids, i) for ids, i in zip(completion_ids, task, strict=True)]
+        self.attempts += len(rewards)
+        self.unrewarded += rewards.count(None)
+        return rewards
+
+    def one(self, ids: Sequence[int], task: int) -> float | None:
+        """The reward of one completion, of which only one that drew the end token is finished."""
+        finished = len(ids) > 0 and ids[-1] in self.ends
+        text = self.tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=False)
+        return self.judge(task, text, "stop" if finished else "length")

@@ -1,0 +1,106 @@
+"""The same training function in this process, or in several under torchrun, by the recipe's `training.launch`.
+
+`run` pickles function and arguments and starts `torchrun -m promptcot.train.launch JOB`; the first process leaves
+the returned facts, or the user's error, next to the job. One machine; the processes die with the one that asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from promptcot.errors import UserError
+from promptcot.settings import Launch
+
+JOB, FACTS, ERROR, LOG = "job", "facts", "error", "log"
+
+
+def run(launch: Launch, fn: Callable[..., dict[str, Any]], out: Path, *args: Any) -> dict[str, Any]:
+    """`fn(out, *args)` where `launch` says; returns its facts.
+
+    Raises:
+        UserError: raised by `fn`, or a process ended without a result (with the end of what it printed).
+    """
+    if launch.processes == 1 and _devices() <= 1:
+        return fn(out, *args)
+    folder = out / ".launch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / JOB).write_bytes(pickle.dumps((fn, out, args)))
+    with (folder / LOG).open("wb") as log:
+        code = subprocess.run(
+            command(launch, folder), stdout=log, stderr=log, env=_environment(launch), preexec_fn=_die_with_parent,
+            check=False,
+        ).returncode  # fmt: skip
+    if (folder / ERROR).exists():
+        raise pickle.loads((folder / ERROR).read_bytes())
+    if code or not (folder / FACTS).exists():
+        tail = (folder / LOG).read_text(errors="replace")[-2000:]
+        raise UserError(
+            f"a training of {launch.processes} processes ended with exit code {code}:\n{tail}",
+            expected="every process to reach the end",
+            do="the same command goes on from the last checkpoint (training.checkpoint_steps)",
+        )
+    facts: dict[str, Any] = pickle.loads((folder / FACTS).read_bytes())
+    shutil.rmtree(folder)
+    return facts
+
+
+def command(launch: Launch, folder: Path) -> list[str]:
+    """What is typed to start the processes."""
+    here = ["-m", "promptcot.train.launch", str(folder)]
+    if launch.processes == 1:
+        return [sys.executable, *here]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(launch.processes)]
+    return [sys.executable, *torchrun, *here]
+
+
+def _devices() -> int:
+    """GPUs that this process sees: a trainer in one process would take them all."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    env = dict(os.environ)
+    if launch.processes == 1:
+        env["CUDA_VISIBLE_DEVICES"] = env.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    return env
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG; torchrun passes it on to its processes
+
+
+def main(folder: Path) -> None:
+    """One of the processes: do the job; the first one writes what came of it."""
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(_work)(folder)
+
+
+def _work(folder: Path) -> None:
+    from promptcot.train import shards
+
+    fn, out, args = pickle.loads((folder / JOB).read_bytes())
+    try:
+        facts = fn(out, *args)
+    except UserError as error:
+        (folder / ERROR).write_bytes(pickle.dumps(error))
+        raise
+    if shards.rank() == 0:
+        (folder / FACTS).write_bytes(pickle.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
