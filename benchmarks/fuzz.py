@@ -156,9 +156,9 @@ def random_program(rng: random.Random, bait: Bait) -> str:
     return "\n".join(lines)
 
 
-def standing() -> tuple[set[int], set[str], set[str]]:
+def standing() -> tuple[set[str], set[str], set[str]]:
     """Processes below this one, its descriptors, temporary files."""
-    children = {process.pid for process in psutil.Process().children(recursive=True)}
+    children = {str(process.pid) for process in psutil.Process().children(recursive=True)}
     return children, set(os.listdir("/proc/self/fd")), set(os.listdir(tempfile.gettempdir()))
 
 
@@ -179,7 +179,7 @@ def programs(count: int, seed: int) -> bool:
 
 
 def _programs(count: int, seed: int, usable: list[Choice], bait: Bait, server: socket.socket) -> bool:
-    rng, ends, trouble = random.Random(seed), Counter[str](), []
+    rng, ends, trouble = random.Random(seed), Counter[str](), list[object]()
     server.setblocking(False)
     shut()
     before, state, longest_s = standing(), bait.state(), 0.0

@@ -1,6 +1,6 @@
 """What isolation costs: test runs per second per core of each sandbox, next to a process per test and a Manager each.
 
-    python -m benchmarks.sandbox [--programs 60] [--tests 4] [--leak-runs 10000]
+    python -m benchmarks.sandbox [--programs 60] [--tests 1 4 16] [--leak-runs 10000]
 
 Everything is measured in this run, alternating, over the same trivial programs. The peer is our own re-creation of what the
 released PromptCoT 2.0 evaluation does for a test (docs/verification-programs.md): a `multiprocessing.Manager` and a forked
@@ -140,11 +140,11 @@ def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--programs", type=int, default=60)
-    parser.add_argument("--tests", type=int, default=4)
+    parser.add_argument("--tests", type=int, nargs="+", default=[1, 4, 16], help="tests per program")
     parser.add_argument("--leak-runs", type=int, default=10_000)
     given = parser.parse_args()
     if given.programs:
-        for tests in (1, given.tests, 16):
+        for tests in given.tests:
             speed(given.programs, tests)
     if given.leak_runs and not leaks(given.leak_runs):
         sys.exit(1)

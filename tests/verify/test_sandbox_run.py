@@ -134,7 +134,7 @@ def test_without_a_sandbox_what_a_test_leaves_running_in_its_group_is_killed(tmp
     note = tmp_path / "pid"
     code = f"import os, time\npid = os.fork()\nif pid == 0: time.sleep(99)\nopen({str(note)!r}, 'w').write(str(pid))"
     assert only(code, sandbox="unsafe").status == "ok"
-    assert not alive(int(note.read_text()))
+    wait_until(lambda: not alive(int(note.read_text())))
 
 
 def test_a_killed_caller_leaves_nothing_running(runner: Choice) -> None:

@@ -14,7 +14,7 @@ forked when the last one's process is gone with all its threads. What keeps prog
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]
-import _socket  # type: ignore[import-not-found]
+import _socket
 import gc
 import os
 import resource

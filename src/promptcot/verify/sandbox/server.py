@@ -111,8 +111,9 @@ class Server:
         finally:
             if last or not report.done or not self.usable():
                 self.close()
-                if self.backend.confine == "none" and (report.running or 0) > 1:  # 0 would be our own group
-                    _kill(-report.running, signal.SIGKILL)
+                group = report.running or 0
+                if self.backend.confine == "none" and group > 1:  # 0 would be our own group
+                    _kill(-group, signal.SIGKILL)
         if report.trouble:
             raise cannot_run(self.backend, report.trouble)
         return report
@@ -160,7 +161,7 @@ def _start(
             try:
                 process = subprocess.Popen(
                     [*backend.command(hash_seed, said), *words],
-                    stdin=control,
+                    stdin=control.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=complaints,
                     cwd=folder,
