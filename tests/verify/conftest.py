@@ -1,4 +1,4 @@
-"""Every back end that works here; one that does not is skipped with the reason. No idle worker outlives a module."""
+"""Every back end that works here; one that does not is skipped with the reason. No idle child outlives a module."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from promptcot.verify.sandbox import Choice, probe
+from promptcot.verify.sandbox.server import shut
 from promptcot.verify.workers import POOL
 
 CONFINED: tuple[Choice, ...] = ("bwrap", "landlock")
@@ -31,7 +32,8 @@ def runner(request: pytest.FixtureRequest) -> Choice:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_idle_workers() -> Iterator[None]:
-    """Idle SymPy workers are children of this process; each module leaves none to the next."""
+def nothing_idle() -> Iterator[None]:
+    """Idle SymPy workers and sandboxes are children of this process; each module leaves none to the next."""
     yield
     POOL.shut()
+    shut()

@@ -10,7 +10,7 @@ import pytest
 from promptcot import doctor
 from promptcot.errors import UserError
 from promptcot.verify.sandbox import Choice, backends, choose, probe, run_program
-from promptcot.verify.sandbox.launch import Report, _take
+from promptcot.verify.sandbox.job import Report
 from promptcot.verify.sandbox.run import Limits, run_batch
 from promptcot.verify.sandbox.trial import trial
 
@@ -96,5 +96,5 @@ def test_the_doctor_says_what_was_tried(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_a_malformed_report_is_ignored(line: str) -> None:
     report = Report()
-    _take(line, report)
+    report.take(line)
     assert report == Report()

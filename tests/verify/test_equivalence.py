@@ -95,6 +95,23 @@ EQUAL = [
     (r"\begin{pmatrix}2\\-1\end{pmatrix}", r"\begin{bmatrix} 2 \\ -1 \end{bmatrix}"),
     (r"\frac{9}{7}", "1.28571428571428571"),
     (r"\sqrt3", "1.7320508075688772"),
+    # other words for the same
+    (r"{7 \choose 3}", "35"),
+    (r"{3 \over 8}", r"\frac38"),
+    (r"21\text{ cm}^3", "21 cubic centimeters"),
+    (r"6\text{ ft}^2", r"6\text{ square feet}"),
+    (r"4\text{ m/s}", "4 m/s"),
+    (r"50\text{ km/h}", r"50\text{ kilometers per hour}"),
+    ("D", "D)"),
+    (r"|PQ|=13", "13"),
+    (r"\mathbb{R}", r"\text{all real numbers}"),
+    (r"\{t\mid t<-4\}", r"(-\infty,-4)"),
+    (r"\{y: y\ge \frac12\}", r"[0.5,\infty)"),
+    ("2102_3", "(2102)_3"),
+    ("5:8", r"\frac58"),
+    (r"\{-6\}", "-6"),
+    (r"\{(2,9)\}", "(2,9)"),
+    (r"x\equiv 4 \pmod 9", r"x \equiv 4\pmod{9}"),
 ]
 
 DIFFERENT = [
@@ -143,6 +160,19 @@ DIFFERENT = [
     ("4", "3.999999999999999999"),
     (r"40^\circ", r"40\text{ radians}"),
     ("5", "x2"),
+    (r"{7 \choose 3}", r"{7 \choose 2}"),
+    (r"21\text{ cm}^3", "21 square centimeters"),
+    (r"4\text{ m/s}", "4 km/h"),
+    ("D", "E)"),
+    (r"\text{(D)}", r"\text{(D)}1"),
+    ("(ab)_2", "ab_2"),
+    ("|pq|=13", "13"),
+    (r"\{t\mid t<-4\}", r"(-\infty,4)"),
+    (r"\{t\mid t<-4\}", r"\{t\mid t\le-4\}"),
+    ("5:8", "8:5"),
+    ("5:8", r"\frac85"),
+    (r"\{-6\}", "6"),
+    (r"x\equiv 4 \pmod 9", r"x \equiv 4\pmod{8}"),
 ]
 
 
@@ -155,6 +185,20 @@ def test_one_value_in_two_spellings_is_correct(gold: str, prediction: str) -> No
 def test_two_values_are_incorrect_in_either_order(gold: str, prediction: str) -> None:
     assert compare(gold, prediction)[0] is Verdict.INCORRECT
     assert not equivalent(prediction, gold)
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        r"\sqrt{1+" * 28 + "x" + "}" * 28,
+        r"\sin(" * 28 + "x" + ")" * 28,
+        "+".join(rf"\frac{{1}}{{x+{i}}}" for i in range(1, 250)),
+    ],
+    ids=["roots", "functions", "fractions"],
+)
+def test_what_would_take_for_ever_is_given_up(nested: str) -> None:
+    """Each of these took exponential time or more memory than is worth it; a hang here is the failure."""
+    assert compare(nested, nested.replace("x", "y"))[0] in (Verdict.INCORRECT, Verdict.UNSCORED)
 
 
 def test_naming_a_sum_is_for_predictions_only() -> None:

@@ -19,7 +19,7 @@ from promptcot.verify.boxes import after_thinking, balanced, extract_boxed, last
 from promptcot.verify.exact import TooLarge, Undecided, form
 from promptcot.verify.latex import parse
 from promptcot.verify.release import extract_release, release_equal
-from promptcot.verify.spelling import decimal_comma, normalize, plain_words
+from promptcot.verify.spelling import decimal_comma, normalize, plain_words, reworded
 from promptcot.verify.structure import APPROX_DIGITS, Exact, same_answer
 from promptcot.verify.tokens import MAX_CHARS, Unreadable
 from promptcot.verify.tree import Node
@@ -132,6 +132,9 @@ def equivalent(gold: str | None, prediction: str | None) -> bool:
 
 def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
     left, right = normalize(gold), normalize(prediction)
+    if left == right:
+        return _EQUAL
+    left, right = reworded(left), reworded(right)
     if left == right:
         return _EQUAL
     if _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):

@@ -28,12 +28,12 @@ REGIONS = {
 SIGNS = {"+", "-", "\\pm", "\\mp", "\u00b1"}
 _CLOSERS = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
 _OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree",
-              "\\\\", "\\&", "\\_", "\\#"}  # fmt: skip
+              "\\over", "\\choose", "\\\\", "\\&", "\\_", "\\#"}  # fmt: skip
 _CONSTANTS = {"\\pi": "\u03c0", "\u03c0": "\u03c0", "\\infty": "\u221e", "\u221e": "\u221e", "\\imath": "i"}
 _REFUSED = {
     "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "bigcup", "bigcap", "partial",
     "nabla", "forall", "exists", "equiv", "to", "rightarrow", "Rightarrow", "implies", "iff", "mapsto",
-    "dots", "ldots", "cdots", "vdots", "mod", "pmod", "bmod", "mid", "over", "choose", "land", "lor",
+    "dots", "ldots", "cdots", "vdots", "mod", "pmod", "bmod", "mid", "land", "lor",
     "neg", "notin", "subset", "subseteq", "begin", "end", "hline", "rule", "label", "tag", "boxed",
 }  # fmt: skip
 _ACCENTS = {"\\overline", "\\vec", "\\hat", "\\bar", "\\tilde", "\\widehat", "\\overrightarrow", "\\mathbf", "\\mathcal",
@@ -243,6 +243,10 @@ class Atoms(ABC):
     def braced(self) -> Node:
         self.expect("{")
         inner = self.listing()
+        if infix := self.take("\\over", "\\choose"):
+            right = self.listing()
+            quotient = Node("mul", (inner, Node("pow", (right, MINUS_ONE))))
+            inner = quotient if infix == "\\over" else Node("fn", (inner, right), "binomial")
         self.expect("}")
         return inner
 

@@ -8,8 +8,10 @@ polynomial" means "not equal". Where the unknowns may depend on each other, the 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from promptcot.verify.tree import Node
 
 MAX_BITS = 100_000  # of a number: 2004! has 19,000
 MAX_TERMS = 300
+_MAX_WORK = 20_000  # products of terms in one sum or product: a tenth of a second
 _MAX_POWER = 64  # of a sum of several terms
 _LARGEST_DIVISOR = 2000  # primes above it stay together in one radical, which is then not independent
 
@@ -83,8 +86,9 @@ def constant(node: Node) -> Fraction | None:
 # --- expressions
 
 
+@lru_cache(maxsize=512)  # roots and functions ask again about what is in them: 2^depth questions without it
 def form(node: Node) -> Form:
-    """`node` as a quotient of polynomials. Raises as `same_value`."""
+    """`node` as a quotient of polynomials, which nobody changes. Raises as `same_value`."""
     op = node.op
     if op == "num":
         return _number(node.value)  # type: ignore[arg-type]
@@ -114,8 +118,11 @@ def _number(value: Fraction) -> Form:
 
 
 def _fold(op: str, parts: list[Form]) -> Form:
-    total = parts[0]
+    total, work = parts[0], 0
     for part in parts[1:]:
+        work += (len(total.num) + len(total.den)) * (len(part.num) + len(part.den))
+        if work > _MAX_WORK:
+            raise Undecided
         if op == "mul":
             total = Form(_mul(total.num, part.num), _mul(total.den, part.den))
         elif total.den == part.den:
@@ -261,9 +268,10 @@ def _function(node: Node) -> Form:
 
 
 def _opaque(name: str, *args: Node) -> Form:
-    """Something this module only knows by its spelling."""
-    atom = f"fn {name}(" + ", ".join(_spelling(a) for a in args) + ")"
-    return Form({((atom, Fraction(1)),): Fraction(1)}, ONE)
+    """Something this module only knows by its spelling, or a digest of it: quotes in quotes would double its length."""
+    spelling = ", ".join(_spelling(a) for a in args)
+    digest = hashlib.blake2b(spelling.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Form({((f"fn {name} {digest}", Fraction(1)),): Fraction(1)}, ONE)
 
 
 def _spelling(node: Node) -> str:

@@ -27,7 +27,7 @@ _SCALES = re.compile(
 _ALIASES = {
     "inch": "in", "centimeter": "cm", "millimeter": "mm", "kilometer": "km", "meter": "m", "foot": "ft", "feet": "ft",
     "mile": "mi", "yard": "yd", "hr": "hour", "minute": "min", "second": "sec", "s": "sec", "gram": "g", "kilogram": "kg",
-    "pound": "lb", "liter": "l", "cent": "\u00a2", "dollar": "$", "usd": "$",
+    "pound": "lb", "liter": "l", "mph": "mile/hour", "kph": "km/hour", "km/h": "km/hour", "kmh": "km/hour", "cent": "\u00a2", "dollar": "$", "usd": "$",
 }  # fmt: skip
 _UNIT_LETTERS = "mgshlnjwvkcf"
 _UNIT = re.compile(r"[A-Za-z][A-Za-z ./-]*")
@@ -181,7 +181,12 @@ def _simple_fraction(node: Node) -> bool:
 
 
 def _unit_name(words: str, power: str) -> str:
-    name = words.strip(" .").casefold()
+    name = re.sub(r"\bper\b", "/", words.strip(" .").casefold())
+    if over := re.fullmatch(r"(.+?) ?/ ?(.+)", name):
+        name = "/".join(_unit_name(part, "") for part in over.groups())
+        return _ALIASES.get(name, name) + power
+    if raised := re.fullmatch(r"(square|sq\.?|cubic|cu\.?) (.+)", name):
+        return _unit_name(raised[2], "^2" if raised[1].startswith("sq") else "^3")
     plural = len(name) > 2 and name.endswith("s") and not name.endswith("ss")
     name = name[:-1] if plural and name != "inches" else name.removesuffix("es")
     return _ALIASES.get(name, name) + power

@@ -14,7 +14,7 @@ from typing import Literal
 from promptcot.errors import UserError
 from promptcot.records import UnitTest, Verdict
 from promptcot.verify.answers import after_thinking
-from promptcot.verify.sandbox import TESTS_PER_INTERPRETER, Choice, Limits, Run, run_program
+from promptcot.verify.sandbox import TESTS_PER_JOB, Choice, Limits, Run, run_program
 
 Mode = Literal["judge", "lcb"]
 # LiveCodeBench's result codes.
@@ -193,8 +193,8 @@ def run_tests(
     """
     outcomes: list[str] = []
     compare = same_result if function else same_output
-    for at in range(0, len(tests), TESTS_PER_INTERPRETER):
-        batch = tests[at : at + TESTS_PER_INTERPRETER]
+    for at in range(0, len(tests), TESTS_PER_JOB):
+        batch = tests[at : at + TESTS_PER_JOB]
         inputs = [test.input for test in batch]
         runs = run_program(
             code, inputs, limits, sandbox=sandbox, function=function, lcb=mode == "lcb", stop=stop

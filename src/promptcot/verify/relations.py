@@ -48,15 +48,26 @@ def _said(node: Node) -> tuple[list[Node], list[str]]:
 
 
 def _is_name(node: Node, loose: bool) -> bool:
-    """x, a_1, f(x), AB, V_1 : V_2, NO/BO, (x, y); with `loose` also x + y. Nothing with a number in it."""
+    """x, a_1, f(x), AB, |AB|, V_1 : V_2, NO/BO, (x, y); with `loose` also x + y. Nothing with a number in it."""
     if node.op in ("sym", "text") or (node.op == "const" and node.value in ("e", "i")):
         return True
     if node.op == "pow":
         return node.args[1] == MINUS_ONE and _is_name(node.args[0], loose)
-    if node.op == "fn" and node.value not in ("abs", "factorial"):
+    if node.op == "fn" and node.value == "abs":
+        return _is_segment(node.args[0])
+    if node.op == "fn" and node.value != "factorial":
         return all(_is_name(a, loose) for a in node.args)
     inner = ("mul", "ratio", "tuple", "add") if loose else ("mul", "ratio", "tuple")
     return node.op in inner and all(_is_name(a, loose) or (loose and a == MINUS_ONE) for a in node.args)
+
+
+def _is_segment(node: Node) -> bool:
+    """AB, whose |AB| is a length; |x| and |xy| are values of something."""
+    return (
+        node.op == "mul"
+        and len(node.args) == 2
+        and all(a.op == "sym" and str(a.value).isupper() for a in node.args)
+    )
 
 
 def is_inequality(node: Node) -> bool:

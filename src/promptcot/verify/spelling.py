@@ -69,6 +69,33 @@ def normalize(answer: str) -> str:
     return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
 
 
+_IN_WORDS = {
+    "all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "the empty set": r"\emptyset", "empty set": r"\emptyset",
+}  # fmt: skip
+_OTHER_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"([A-J])\)"), r"\1"),
+    (re.compile(r"(-?[\d.,]+) ?([kcm]?m/s|km/h|ft/s)(\^2)?"), r"\1\\text{\2}\3"),
+    (re.compile(r"\((\d+)\)(_\w|_\{\w+\})"), r"\1\2"),
+    # {x | x > 2} is what its relation says
+    (
+        re.compile(
+            r"\\\{([a-z])(?:\\in\\mathbb\{?R\}?)?(?:\\mid ?|\\vert ?|[|:])(?=.*[<>]|.*\\[lg]e)(?=.*\1)(.+)\\\}"
+        ),
+        r"\2",
+    ),
+)
+
+
+def reworded(text: str) -> str:
+    """A normalised answer in the words of the grammar: sets by their relation, chosen letters, speeds."""
+    if phrase := _IN_WORDS.get(plain_words(text) or ""):
+        return phrase
+    for pattern, replacement in _OTHER_WORDS:
+        if whole := pattern.fullmatch(text):
+            return whole.expand(replacement)
+    return re.sub(r"\\pmod ?(\w)$", r"\\pmod{\1}", text)
+
+
 def plain_words(text: str) -> str | None:
     r"""Words without their wrappers and case, as in `\text{No solution}` and `no solution`; None if it is more."""
     words = " ".join(_TEXT.sub(lambda m: f" {m.group(2)} ", text).split()).strip(" .")

@@ -118,6 +118,8 @@ class _Comparison:
             )
         if ops & {"interval", "union", "meet", "minus"}:
             return self.regions(a, b)
+        if (a.op == "set" and len(a.args) == 1) != (b.op == "set" and len(b.args) == 1):
+            return self.same(*(n.args[0] if n.op == "set" and len(n.args) == 1 else n for n in (a, b)))
         return False  # one value against several; a set against a tuple
 
     def in_order(self, a: Sequence[Node], b: Sequence[Node]) -> bool:
@@ -221,9 +223,9 @@ class _Comparison:
             return self.same(x, y) or (a.op != b.op and self.value(_radians(a), _radians(b)))
         if a.op == b.op in ("matrix", "det", "ratio") and a.value == b.value:
             return len(a.args) == len(b.args) and self.in_order(a.args, b.args)
-        if "text" in (a.op, b.op) or "matrix" in (a.op, b.op) or "ratio" in (a.op, b.op):
+        if {a.op, b.op} & {"text", "matrix"} or a.op == b.op == "ratio":
             return False
-        return self.value(a, b)
+        return self.value(_quotient(a), _quotient(b))
 
     def percent(self, a: Node, b: Node) -> bool:
         """10% is 0.1, and 10 where a question asks for percent; but 0.5% is not 0.5, nor is 10 the same as 0.1."""
@@ -302,6 +304,15 @@ def _places(node: Node) -> int:
     while node.op == "mul":
         node = node.args[1]
     return max(node.places, 0)
+
+
+def _quotient(node: Node) -> Node:
+    """3:4 next to a number is three quarters."""
+    if node.op != "ratio":
+        return node
+    if len(node.args) != 2:
+        raise Unreadable("a ratio of more than two parts is no number")
+    return Node("mul", (node.args[0], Node("pow", (node.args[1], MINUS_ONE))))
 
 
 def _radians(node: Node) -> Node:

@@ -27,8 +27,9 @@ from promptcot.verify.sandbox import filter as seccomp
 
 Choice = Literal["auto", "bwrap", "landlock", "unsafe"]
 ORDER = ("bwrap", "landlock")
-_LAUNCHER = str(Path(__file__).with_name("launcher.py"))
-_INSIDE = "/promptcot/launcher.py"  # where it lies in bwrap's view
+_HERE = Path(__file__).parent
+_INSIDE = Path("/promptcot")  # where these lie in bwrap's view:
+_SCRIPTS = ("launcher.py", "confine.py", "program.py")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # PYTHONHASHSEED is the one variable that must reach the interpreter, so -E (part of -I) cannot be used.
@@ -50,7 +51,7 @@ class Backend:
     readable: tuple[str, ...] = ()
     outer: tuple[str, ...] = ()
     names_inner: bool = False
-    launcher: str = _LAUNCHER
+    launcher: str = str(_HERE / "launcher.py")
     about: str = ""
 
     def __str__(self) -> str:
@@ -165,7 +166,7 @@ def _bwrap() -> Backend:
     return Backend(
         "bwrap", "landlock" if landlock else "seccomp", interpreter(), seccomp.build(),
         (*_readable(), "/tmp") if landlock else (), _bwrap_command(command, landlock), True,
-        launcher=_INSIDE, about=said,
+        launcher=str(_INSIDE / "launcher.py"), about=said,
     )  # fmt: skip
 
 
@@ -183,7 +184,9 @@ def _bwrap_command(command: str, proc: bool) -> tuple[str, ...]:
         words.append("--disable-userns")
     for path in _outermost(runtime()):
         words += ["--symlink", os.readlink(path), path] if _short_link(path) else ["--ro-bind", path, path]
-    words += ["--ro-bind", _LAUNCHER, _INSIDE, *(("--proc", "/proc") if proc else ())]
+    for script in _SCRIPTS:
+        words += ["--ro-bind", str(_HERE / script), str(_INSIDE / script)]
+    words += ["--proc", "/proc"] if proc else []
     words += ["--dev", "/dev", "--remount-ro", "/dev"]
     return (*words, "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/tmp")
 

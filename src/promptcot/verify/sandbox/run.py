@@ -21,11 +21,12 @@ from typing import Literal
 
 from promptcot.errors import UserError
 from promptcot.verify.sandbox.backends import Backend, Choice, choose
-from promptcot.verify.sandbox.launch import End, Files, Job, Report, anonymous, cannot_run, launch
+from promptcot.verify.sandbox.job import End, Files, Job, Report, anonymous
+from promptcot.verify.sandbox.server import cannot_run, launch
 
 Status = Literal["ok", "timeout", "error", "memory", "output_limit", "lost"]
 
-TESTS_PER_INTERPRETER = 16  # three file descriptors each
+TESTS_PER_JOB = 16  # three file descriptors each
 _STDERR_TAIL_BYTES = 2000
 
 
@@ -101,7 +102,7 @@ def run_program(
     options = {"hash_seed": hash_seed, "function": function, "lcb": lcb}
     runs: list[Run] = []
     while len(runs) < len(stdins):
-        batch = stdins[len(runs) : len(runs) + TESTS_PER_INTERPRETER]
+        batch = stdins[len(runs) : len(runs) + TESTS_PER_JOB]
         done = run_batch(backend, code, batch, limits, stop=stop, **options)  # type: ignore[arg-type]
         for i, run in enumerate(done):
             if run.status == "lost" or (run.status == "timeout" and run.exit_code == -signal.SIGKILL):
@@ -124,10 +125,10 @@ def run_batch(
     lcb: bool = False,
     stop: bool = False,
 ) -> list[Run]:
-    """One interpreter, one fork per text. Nothing is tried twice; the list ends early where a test was not run.
+    """One job, one fork per text. Nothing is tried twice; the list ends early where a test was not run.
 
     Raises:
-        UserError: see `launch.launch`.
+        UserError: see `server.launch`.
     """
     with ExitStack() as stack:
         files = [Files(anonymous(stack, text), anonymous(stack), anonymous(stack)) for text in stdins]
