@@ -49,9 +49,8 @@ from promptcot.stages import annotate, em_steps, seeds
 from promptcot.stages.coldstart import Role, parts_of
 from promptcot.stages.em_loop import ask
 
-STYLE, SHARD_ROWS, MAX_TOKENS = "compact", 512, 96  # as in recipes/pocket.yaml
+STYLE, SHARD_ROWS = "compact", 512  # as in recipes/pocket.yaml
 GENERATE_ROWS, SCORE_ROWS = 128, 16
-SETTINGS = EM(sampling=Sampling(max_tokens=MAX_TOKENS), training=Training(lr=1e-5))
 ANNOTATORS = {n: Model(engine="pocket-annotator", model=n) for n in ("precise", "vague", "mixed", "wrong")}
 
 
@@ -78,10 +77,10 @@ class Timed:
 class Setup:
     """Problems, q and p, and what every side needs of them."""
 
-    def __init__(self, problems: int, k: int, steps: int, folder: Path) -> None:
-        self.k, self.worker = k, Worker(seed=1)
+    def __init__(self, problems: int, k: int, steps: int, max_tokens: int, folder: Path) -> None:
+        self.k, self.max_tokens, self.worker = k, max_tokens, Worker(seed=1)
         self.triples = pocket_triples(problems, seed=2)
-        training = pocket_triples(300, seed=1)
+        training = pocket_triples(min(300, 8 * steps), seed=1)
         self.q, self.p = (cold_start(role, training, steps, folder / role) for role in ("q", "p"))
         self.encode = self.worker.engine(self.q).encode
         self.items = [Item(get(t.domain, STYLE), t.level, t.concepts, t.problem) for t in self.triples]
@@ -149,12 +148,13 @@ def shards(rows: Sequence[Any]) -> list[list[Any]]:
 
 def sample_ours(setup: Setup, round_: int) -> list[Candidate]:
     """The EM's sampling step; another round draws other rationales."""
+    settings = EM(sampling=Sampling(max_tokens=setup.max_tokens), training=Training(lr=1e-5))
     asked: list[Ask] = [ask(f"e{round_}", t, i) for t in setup.triples for i in range(setup.k)]
     drawn = [
         row
         for rows in shards(asked)
         for row in em_steps.sample(
-            setup.worker, rows, q=setup.q, settings=SETTINGS, style=STYLE, keep_all=True
+            setup.worker, rows, q=setup.q, settings=settings, style=STYLE, keep_all=True
         )
     ]
     return [row for row in drawn if isinstance(row, Candidate)]
@@ -180,7 +180,7 @@ def generate(setup: Setup, problems: Sequence[int], copies: int = 1) -> list[Dra
     ids, mask = (padded(rows, left=True) for rows in (prompts, [[1] * len(p) for p in prompts]))
     out = setup.model(setup.q).generate(
         ids, attention_mask=mask, num_return_sequences=copies, do_sample=True, top_k=0, top_p=1.0,
-        temperature=1.0, max_new_tokens=MAX_TOKENS, pad_token_id=0, eos_token_id=list(setup.end),
+        temperature=1.0, max_new_tokens=setup.max_tokens, pad_token_id=0, eos_token_id=list(setup.end),
         return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
     new = out.sequences[:, ids.shape[1] :]
@@ -346,11 +346,14 @@ def main() -> int:
     parser.add_argument("--k", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=75, help="of the cold start")
+    parser.add_argument(
+        "--max-tokens", type=int, default=96, help="of a rationale; as in recipes/pocket.yaml"
+    )
     parser.add_argument("--sides", nargs="*", default=list(SIDES)[1:], choices=list(SIDES)[1:])
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        setup = Setup(args.problems, args.k, args.steps, Path(folder))
+        setup = Setup(args.problems, args.k, args.steps, args.max_tokens, Path(folder))
         seen: dict[str, list[Timed]] = {side: [] for side in ("ours", *args.sides)}
         with torch.inference_mode():
             timed(setup, "ours", 0)  # loads, and warms up

@@ -20,7 +20,7 @@ from promptcot.lm.decode import Job, draw
 from promptcot.lm.stopping import Stops
 
 ROWS = (4, 64, 256, 2048)
-STEPS = 50
+STEPS = 20
 KINDS = {
     "products": ("aten::mm", "aten::addmm", "aten::bmm"),
     "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu",),

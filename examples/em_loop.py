@@ -1,6 +1,6 @@
 """The EM of PromptCoT 2.0 (arXiv 2509.19894) written out in one file: plain torch, no stages, no trainer.
 
-    python examples/em_loop.py [--select iw --draw resample --mstep selected]    # the packaged model, about a minute
+    python examples/em_loop.py [--select iw --draw resample --mstep selected]    # the packaged model, a few minutes
     python examples/em_loop.py --triples FILE --model DIR_OR_HUB_NAME --lr-cold 2e-5 --lr-q 2e-6 --lr-p 2e-6
 
 Two language models start from one base: q(z|c,x) writes the rationale z behind a known problem x; p(z,x|c) writes

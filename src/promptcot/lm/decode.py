@@ -42,7 +42,8 @@ class Draw:
 
     `text` is set only when a stop string cut it; `drawn` and `logps` cover every token drawn. The i-th token uses the
     i-th uniform of a counter-based (Philox) stream, so what is drawn depends on prompt, seed and parameters
-    only: on a CPU bit for bit, elsewhere up to rounding, which now and then tips a draw.
+    only: on a CPU bit for bit (the exception stands in `kv_cache`), elsewhere up to rounding, which now and then
+    tips a draw.
     """
 
     def __init__(self, job: Job) -> None:
@@ -182,9 +183,10 @@ class _Batch:
     def join(self, rows: Sequence[Draw]) -> None:
         """Prefills `rows`, those of one padded length together, and adds them behind the others.
 
-        The longest come first, and all are announced to the cache, so that it grows once.
+        The longest come first. All are announced to the cache, with the tokens the largest can grow to.
         """
-        step, room = self.cache.prefill_step, len(self.rows) + len(rows)
+        step = self.cache.prefill_step
+        room = len(self.rows) + len(rows), max(row.size for row in (*self.rows, *rows))
         for _, group in groupby(reversed(rows), key=lambda row: round_up(row.length, step)):
             new = list(group)
             prefilled, logits_NV, rows_N = _prefill(self.model, [row.job.prompt for row in new], step)

@@ -20,8 +20,10 @@ from transformers.cache_utils import DynamicLayer
 from promptcot.lm.batching import round_up
 
 # Below four rows matrix libraries take another path, and their sums round differently; likewise for
-# columns between multiples of a vector register. Both would make a draw depend on its company.
-LEAST_ROWS, COLUMN_STEP = 4, 64
+# columns between multiples of a vector register (512 bits of bfloat16). Both would make a draw depend on its
+# company. One case is left: past 256 columns some split a sum by its length, which shows with four or more
+# query heads to a key head.
+LEAST_ROWS, COLUMN_STEP = 4, 32
 
 
 class SlabLayer(DynamicLayer):  # type: ignore[misc]  # Transformers is untyped
@@ -40,20 +42,18 @@ class SlabLayer(DynamicLayer):  # type: ignore[misc]  # Transformers is untyped
         return self.columns - 1
 
     def reserve(self, rows: int, columns: int) -> None:
-        """Makes the slabs large enough. New room holds zeros: a masked NaN would still spoil a sum."""
-        held_rows, heads, held_columns, _ = self.slabs[0].shape
-        if rows <= held_rows and columns <= held_columns:
-            return
-        rows = max(rows, held_rows)
-        columns = held_columns if columns <= held_columns else columns + columns // 2
+        """Makes the slabs large enough, or anew. New room holds zeros: a masked NaN would still spoil a sum."""
         for i, old in enumerate(self.slabs):
-            self.slabs[i] = old.new_zeros(rows, heads, columns, old.shape[3])
-            self.slabs[i][:held_rows, :, :held_columns] = old
+            if rows <= old.shape[0] and columns <= old.shape[2]:
+                continue
+            self.slabs[i] = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
+            self.slabs[i][: len(old), :, : old.shape[2]] = old[:rows, :, :columns]
 
     def join(self, layer: Any, rows_N: torch.Tensor, start: int) -> None:
         """Copies row `rows_N[i]` of a prefilled layer into row `start + i`."""
         for slab, states in zip(self.slabs, (layer.keys, layer.values)):
             slab[start : start + len(rows_N), :, : states.shape[2]] = states[rows_N]
+        self.columns = max(self.columns, states.shape[2])
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -67,9 +67,9 @@ class SlabLayer(DynamicLayer):  # type: ignore[misc]  # Transformers is untyped
         return keys, values
 
     def move(self, places_M: torch.Tensor, rows_M: torch.Tensor) -> None:
-        """Row `places_M[i]` becomes a copy of row `rows_M[i]`."""
+        """Row `places_M[i]` becomes a copy of row `rows_M[i]`, as far as columns are in use."""
         for slab in self.slabs:
-            slab[places_M] = slab[rows_M]
+            slab[places_M, :, : self.columns] = slab[rows_M, :, : self.columns]
 
 
 class RaggedCache:
@@ -81,13 +81,17 @@ class RaggedCache:
         self.model = model
         self.cache: Any = None
 
-    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: int) -> None:
-        """Adds the rows `rows_N` of a prefilled cache, from row `start` on; `room` rows are soon to be held."""
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: tuple[int, int]) -> None:
+        """Adds the rows `rows_N` of a prefilled cache, from row `start` on.
+
+        `room` is how many rows are soon to be held, and how many tokens the largest can grow to: what they need
+        at most is taken at once, so that memory that does not suffice shows before the first token.
+        """
         if self.cache is None:
             self.cache = Cache(layers=[SlabLayer(layer) for layer in prefilled.layers])
-        rows = max(LEAST_ROWS, room)
+        rows, columns = max(LEAST_ROWS, room[0]), round_up(room[1], COLUMN_STEP)
         for ours, theirs in zip(self.cache.layers, prefilled.layers):
-            ours.reserve(rows, theirs.keys.shape[2])
+            ours.reserve(rows, columns)
             ours.join(theirs, rows_N, start)
 
     def select(self, order: Sequence[int]) -> None:
@@ -106,7 +110,6 @@ class RaggedCache:
         places_W = torch.tensor([*lengths, *[0] * spare], device=self.model.device)
         columns = round_up(max(lengths) + 1, COLUMN_STEP)
         for layer in self.cache.layers:
-            layer.reserve(len(places_W), columns)
             layer.places_W, layer.columns = places_W, columns
         out = self.model(
             input_ids=torch.nn.functional.pad(tokens_B, (0, spare))[:, None],
@@ -135,7 +138,7 @@ class LockstepCache:
         self.model = model
         self.cache: Any = None
 
-    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: int) -> None:
+    def join(self, prefilled: Any, rows_N: torch.Tensor, start: int, room: tuple[int, int]) -> None:
         """Takes over a prefilled cache; earlier rows must all have left (start is 0)."""
         prefilled.batch_select_indices(rows_N)
         self.cache = prefilled
