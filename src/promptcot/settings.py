@@ -212,15 +212,26 @@ class EM(Estimator):
 class Synthesize(Section):
     """New problems from concept lists. `concepts`: a JSONL file of {"concepts": [...]}, or None to sample
     combinations from the seeds' own concepts; a share `novel` of them combine concepts never seen together.
-    levels and sizes: weights; empty means as often as among the seeds (sizes: of that level)."""
+    levels and sizes: weights; empty means as often as among the seeds (sizes: of that level).
+    path: a JSONL or Parquet file of problems written elsewhere (released prompts, self-play data, generator
+    completions, or rows with a `problem`) to take instead, the first `problems` of them (0 = all); `fields` as of
+    seeds. It needs no EM, and problems that bring an answer or tests keep them."""
 
-    problems: PositiveInt
+    problems: Annotated[int, Field(ge=0)] = 0
+    path: str | None = None
+    fields: dict[str, str] = Field(default_factory=dict)
     concepts: str | None = None
     sizes: dict[int, Positive] = Field(default_factory=dict)
     novel: Share = 0.5
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _how_many(self) -> Synthesize:
+        if not self.problems and self.path is None:
+            raise ValueError("say how many problems to write (synthesize.problems), or synthesize.path")
+        return self
 
 
 class Curate(Section):
@@ -305,12 +316,14 @@ class Evaluate(Section):
 
 
 class RunSection(Section):
-    """The run directory and how to work. workers 0 = one per core; shard_rows: rows per committed shard."""
+    """The run directory and how to work. workers 0 = one per core; shard_rows: rows per committed shard.
+    license: what the cards of exports state, an identifier such as apache-2.0; nothing is assumed."""
 
     dir: str = _free("")
     seed: int = 1
     workers: Annotated[int, Field(ge=0)] = _free(0)
     shard_rows: PositiveInt = 512
+    license: str = _free("")
 
 
 class Recipe(Section):
@@ -338,13 +351,20 @@ class Recipe(Section):
             "label": "curate", "selfplay": "label", "distill": "curate",
         }  # fmt: skip
         for stage, upstream in needs.items():
+            if stage == "synthesize" and self._imports():
+                continue
             if getattr(self, stage) is not None and getattr(self, upstream) is None:
                 raise ValueError(f"stage '{stage}' needs the section '{upstream}'")
         return self
 
+    def _imports(self) -> bool:
+        return self.synthesize is not None and self.synthesize.path is not None
+
     def stages(self) -> list[str]:
-        """The stages this recipe runs, in order; analyze and report always close the corridor."""
-        return [s for s in STAGES if s in ("analyze", "report") or getattr(self, s) is not None]
+        """The stages this recipe runs, in order; analyze and report always close the corridor. Nobody reads
+        annotations when there is no cold start and the problems come from a file."""
+        idle = {"annotate"} if self._imports() and self.coldstart is None else set()
+        return [s for s in STAGES if s in ("analyze", "report") or (getattr(self, s) and s not in idle)]
 
     def matters(self) -> dict[str, Any]:
         """The recipe without the fields that cannot change the results."""

@@ -36,6 +36,8 @@ def run(ctx: Context) -> None:
     assert settings is not None
     curated = ctx.load("curate", "problems", Problem)
     problems = pick(list(curated.rows()), settings.problems, ctx.recipe.run.seed)
+    given = [p for p in problems if p.answer is not None or p.tests]  # came with the import (synthesize.path)
+    problems = [p for p in problems if p.answer is None and not p.tests]
     spec = settings.model.spec()
     inputs = {"problems": curated.digest, "model": model_key(spec.model)}
     params = {**settings.key(), "templates": style, "programs": ctx.recipe.programs.key()}
@@ -62,7 +64,8 @@ def run(ctx: Context) -> None:
         inputs={"attempts": attempts.digest, "tests": tests.digest},
     )  # fmt: skip
     labelled = ctx.table(
-        NAME, "problems", Problem, lambda: label(problems, attempts, suites, settings, style), params=params,
+        NAME, "problems", Problem, lambda: with_given(given, label(problems, attempts, suites, settings, style)),
+        params=params,
         inputs={**inputs, "attempts": attempts.digest, "suites": suites.digest}, version=2,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
@@ -181,6 +184,14 @@ def label(
             made = _with_vote(p, answers[p.id], settings)
         (rejects if isinstance(made, Reject) else kept).append(made)  # type: ignore[arg-type]
     return len(problems), kept, rejects
+
+
+def with_given(
+    given: list[Problem], made: tuple[int, list[Problem], list[Reject]]
+) -> tuple[int, list[Problem], list[Reject]]:
+    """The table with the problems that needed no label in front; theirs has no votes to show."""
+    rows_in, kept, rejects = made
+    return rows_in + len(given), given + kept, rejects
 
 
 def _with_suite(p: Problem, suite: Suite | None, why: dict[str, Reject]) -> Problem | Reject:
