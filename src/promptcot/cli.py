@@ -10,6 +10,7 @@ import typer
 
 from promptcot import __version__, verify_code_cli
 from promptcot.errors import UserError
+from promptcot.export import cli as export_cli
 from promptcot.verify_cli import app as verify_app
 
 app = typer.Typer(
@@ -213,6 +214,9 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Machine-readable 
     from promptcot import doctor
 
     raise typer.Exit(doctor.run(json_))
+
+
+app.command()(export_cli.export)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ LAYERS = [
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
     {"stages"},
-    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli"},
+    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "export"},
     {"ablation"},
     {"cli"},
 ]
