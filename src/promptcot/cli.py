@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from promptcot import __version__, verify_code_cli, view_cli
 from promptcot.errors import UserError
 from promptcot.evaluate_cli import app as evaluate_app
+from promptcot.export import cli as export_cli
 from promptcot.verify_cli import app as verify_app
 
 
@@ -256,6 +257,7 @@ def serve(
     from promptcot.lm.serve import main as run_server
 
     run_server(model, host, port, name or model, below, api_key_env, dtype, device, batch_tokens)
+app.command()(export_cli.export)
 
 
 def main() -> None:

@@ -218,15 +218,26 @@ class EM(Estimator):
 class Synthesize(Section):
     """New problems from concept lists. `concepts`: a JSONL file of {"concepts": [...]}, or None to sample
     combinations from the seeds' own concepts; a share `novel` of them combine concepts never seen together.
-    levels and sizes: weights; empty means as often as among the seeds (sizes: of that level)."""
+    levels and sizes: weights; empty means as often as among the seeds (sizes: of that level).
+    path: a JSONL or Parquet file of problems written elsewhere (released prompts, self-play data, generator
+    completions, or rows with a `problem`) to take instead, the first `problems` of them (0 = all); `fields` as of
+    seeds. It needs no EM, and problems that bring an answer or tests keep them."""
 
-    problems: PositiveInt
+    problems: Annotated[int, Field(ge=0)] = 0
+    path: str | None = None
+    fields: dict[str, str] = Field(default_factory=dict)
     concepts: str | None = None
     sizes: dict[int, Positive] = Field(default_factory=dict)
     novel: Share = 0.5
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _how_many(self) -> Synthesize:
+        if not self.problems and self.path is None:
+            raise ValueError("say how many problems to write (synthesize.problems), or synthesize.path")
+        return self
 
 
 class Curate(Section):
@@ -401,12 +412,14 @@ class Evaluate(Section):
 
 
 class RunSection(Section):
-    """The run directory and how to work. workers 0 = one per core; shard_rows: rows per committed shard."""
+    """The run directory and how to work. workers 0 = one per core; shard_rows: rows per committed shard.
+    license: what the cards of exports state, an identifier such as apache-2.0; nothing is assumed."""
 
     dir: str = _free("")
     seed: int = 1
     workers: Annotated[int, Field(ge=0)] = _free(0)
     shard_rows: PositiveInt = 512
+    license: str = _free("")
 
 
 class Recipe(Section):
@@ -438,15 +451,21 @@ class Recipe(Section):
         if self.selfplay is not None and self.selfplay.problems == "seeds":
             del needs["selfplay"]
         for stage, upstream in needs.items():
+            if stage == "synthesize" and self._imports():
+                continue
             if getattr(self, stage) is not None and getattr(self, upstream) is None:
                 raise ValueError(f"stage '{stage}' needs the section '{upstream}'")
         return self
+
+    def _imports(self) -> bool:
+        return self.synthesize is not None and self.synthesize.path is not None
 
     def stages(self) -> list[str]:
         """The stages this recipe runs, in order; analyze and report close the corridor (without seeds there is none)."""
         if self.seeds.source == "none":
             return ["evaluate"]
-        idle = set() if self.coldstart or self.annotate.annotators else {"annotate"}  # nobody would read the triples
+        unread = self.coldstart is None and (self._imports() or not self.annotate.annotators)
+        idle = {"annotate"} if unread else set()  # nobody would read the triples
         present = [s for s in STAGES if s in ("analyze", "report") or getattr(self, s) is not None]
         return [s for s in present if s not in idle]
 

@@ -47,7 +47,7 @@ LAYERS = [
     {"evals"},
     {"stages"},
     {"view"},
-    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "view_cli"},
+    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "view_cli", "export"},
     {"ablation", "study"},
     {"evaluate_cli"},
     {"cli"},

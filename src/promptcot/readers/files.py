@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.ids import digest
+from promptcot.readers import release
 from promptcot.records import Reject, Seed, UnitTest
 
 Raw = dict[str, Any]
@@ -25,7 +26,23 @@ DEFAULT_FIELDS = {
     "tests": ("tests", "test_cases"),
     "domain": ("domain",),
 }
-_CHAT = re.compile(r"<｜User｜>(.*?)<｜Assistant｜>", re.DOTALL)
+
+
+def file_digest(path: str, key: str) -> str:
+    """Digest of a file that the recipe's `key` names, so that an edited file is noticed.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    kind = "seed" if key.startswith("seeds.") else "problem"
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as e:
+        raise UserError(
+            f"cannot read the {kind} file '{path}': {e.strerror}",
+            do=f"--set {key}=FILE with a file that is there",
+        ) from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, Raw | str]]:
@@ -105,6 +122,10 @@ def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
         return next((row[c] for c in DEFAULT_FIELDS[name] if row.get(c) is not None), None)
 
     def build(row: Raw, where: str) -> Seed | tuple[str, str]:
+        found = row if "problem" in fields else release.plain(row)
+        if isinstance(found, tuple):
+            return found[0], f"{where}: {found[1]}"
+        row = found
         problem = get(row, "problem")
         if not isinstance(problem, str) or not problem.strip():
             column = fields.get("problem", " or ".join(DEFAULT_FIELDS["problem"]))
@@ -116,10 +137,9 @@ def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
         if tests is None:
             return "bad_tests", f"{where}: tests is not a list of {{input, output}} strings"
         answer, rationale, level = get(row, "answer"), get(row, "rationale"), get(row, "level")
-        chat = _CHAT.search(problem)
         return Seed(
             id=str(get(row, "id") or where), domain=str(get(row, "domain") or domain),
-            level=str(level if level is not None else "unknown"), problem=(chat.group(1) if chat else problem).strip(),
+            level=str(level if level is not None else "unknown"), problem=release.bare(problem),
             answer=None if answer is None else str(answer), tests=tests, concepts=concepts,
             rationale=rationale if isinstance(rationale, str) and rationale.strip() else None, source=source,
         )  # fmt: skip

@@ -104,7 +104,7 @@ def synthesis(ctx: Context) -> dict[str, Any]:
     )
     made, curated, labelled = (rows(s, Problem) for s in ("synthesize", "curate", "label"))
     if made and ctx.recipe.seeds.source == "pocket":
-        asked_ids = _asked(ctx) if labelled else set()
+        asked_ids = _asked(ctx) | {p.id for p in labelled} if labelled else set()
         asked = [p for p in curated if p.id in asked_ids]
         out["labels"], out["validity"] = outcomes.pocket_truth(made, asked, labelled)
     rollouts: list[Rollout] = []

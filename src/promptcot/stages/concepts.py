@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from promptcot.errors import UserError
 from promptcot.readers.files import read_jsonl
+from promptcot.readers.release import concept_list
 
 T = TypeVar("T")
 MAX_TRIES = 50
@@ -103,7 +104,8 @@ def _pick(rng: random.Random, weights: Mapping[T, float]) -> T:
 
 
 def read_lists(path: str, domain: str, level: str) -> list[ConceptList]:
-    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain`.
+    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain`;
+    or `prompt`, a prompt of the released generator.
 
     Raises:
         UserError: the file cannot be read, or a line holds no list of strings.
@@ -114,6 +116,9 @@ def read_lists(path: str, domain: str, level: str) -> list[ConceptList]:
             raise UserError(
                 f"'{path}' {where}: {row}", expected='{"concepts": ["...", "..."]}', do="mend that line"
             )
+        asked = concept_list(str(row.get("prompt", "")))  # as in the release's files of concepts
+        if asked:
+            row = {"concepts": asked[0], "level": asked[1], "domain": asked[2], **row}
         concepts = row.get("concepts") or row.get("foundational_concepts")
         if not isinstance(concepts, list) or not concepts or not all(isinstance(c, str) for c in concepts):
             raise UserError(

@@ -39,6 +39,8 @@ def run(ctx: Context) -> None:
     assert settings is not None
     curated = ctx.load("curate", "problems", Problem)
     problems = pick(list(curated.rows()), settings.problems, ctx.recipe.run.seed)
+    given = [p for p in problems if p.answer is not None or p.tests]  # came with the import (synthesize.path)
+    problems = [p for p in problems if p.answer is None and not p.tests]
     code = [p for p in problems if get(p.domain, style).answer_kind == "tests"]
     attempts = draw(ctx, settings, problems, {p.id for p in code}, curated.digest)
     answers = answers_of(attempts)
@@ -49,7 +51,7 @@ def run(ctx: Context) -> None:
         "needs_checker": settings.vetting.needs_checker,
     }  # fmt: skip
     labelled = ctx.table(
-        NAME, "problems", Problem, lambda: label(problems, answers, suites, settings, style), params=policy,
+        NAME, "problems", Problem, lambda: with_given(given, label(problems, answers, suites, settings, style)), params=policy,
         inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=3,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
@@ -179,6 +181,14 @@ def label(
             made = with_vote(p, answers[p.id], settings)
         (rejects if isinstance(made, Reject) else kept).append(made)  # type: ignore[arg-type]
     return len(problems), kept, rejects
+
+
+def with_given(
+    given: list[Problem], made: tuple[int, list[Problem], list[Reject]]
+) -> tuple[int, list[Problem], list[Reject]]:
+    """The table with the problems that needed no label in front; they have no votes to show."""
+    rows_in, kept, rejects = made
+    return rows_in + len(given), given + kept, rejects
 
 
 def with_suite(p: Problem, suite: Suite | Reject, settings: Label) -> Problem | Reject:

@@ -32,17 +32,9 @@ def run(ctx: Context) -> None:
 
 def _inputs(s: Seeds) -> dict[str, str]:
     """The digest of the seed file, so that an edited file is noticed."""
-    import hashlib
-
     if s.path is None or s.source == "hub":
         return {}
-    try:
-        return {"file": hashlib.blake2b(Path(s.path).read_bytes(), digest_size=16).hexdigest()}
-    except OSError as e:
-        raise UserError(
-            f"cannot read the seed file '{s.path}': {e.strerror}",
-            do="--set seeds.path=FILE with a file that is there",
-        ) from None
+    return {"file": files.file_digest(s.path, "seeds.path")}
 
 
 def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
+from pathlib import Path
 
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt
+from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
@@ -23,6 +26,9 @@ def run(ctx: Context) -> None:
     """Concept lists, completions of the last p, parsing."""
     settings, cold = ctx.recipe.synthesize, ctx.recipe.coldstart
     assert settings is not None
+    if settings.path is not None:
+        take_over(ctx, settings, settings.path)
+        return
     assert cold is not None
     triples = ctx.load("annotate", "triples", Triple)
     asked = requests(settings, list(triples.rows()), ctx.recipe.run.seed)
@@ -34,6 +40,32 @@ def run(ctx: Context) -> None:
         NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
         inputs={"triples": triples.digest, "p": model.digest},
     )  # fmt: skip
+
+
+def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
+    """Problems of a file instead of p's; what is wrong with a row is its reject's reason."""
+    domain = ctx.recipe.seeds.domain
+    ctx.table(
+        NAME, "problems", Problem, lambda: read_problems(path, settings, domain),
+        params={"fields": settings.fields, "problems": settings.problems, "domain": domain},
+        inputs={"file": file_digest(path, "synthesize.path")},
+    )  # fmt: skip
+
+
+def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, list[Problem], list[Reject]]:
+    """(rows read, problems, rejects); beyond `settings.problems` rows nothing is read."""
+    raw = read_parquet(Path(path)) if path.endswith(".parquet") else read_jsonl(Path(path))
+    name = Path(path).name
+    n, seeds, rejects = read_seeds(
+        islice(raw, settings.problems or None), plain_seed(settings.fields, domain, name), name
+    )
+    problems = [
+        Problem(
+            row_id(NAME, 1, [s.id]), s.domain, s.level, s.concepts, s.rationale or "", s.problem, s.answer, s.tests
+        )
+        for s in seeds
+    ]  # fmt: skip
+    return n, problems, rejects
 
 
 def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> list[Ask]:

@@ -1,0 +1,81 @@
+"""Problems of a file take the place of p's: through curate and label, with the labels they bring."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promptcot.corridor import execute
+from promptcot.errors import UserError
+from promptcot.readers.files import file_digest
+from promptcot.readers.release import wrap
+from promptcot.recipe import parse
+from promptcot.records import Problem
+from promptcot.runner.progress import Reporter
+from promptcot.settings import Synthesize
+from promptcot.stages.synthesize import read_problems
+from promptcot.store import Step
+
+TEXT = (
+    "Take the number {} and add the digits of its square, then say what is left of it. What number is that?"
+)
+ROWS = [
+    {"source": "PromptCoT-Math", "prompt": wrap(TEXT.format(i), "math"), "answer": str(i)} for i in range(3)
+]
+ROWS.append({"source": "PromptCoT-Code", "prompt": wrap("Read n. Print n plus one, and nothing else.", "code"),
+             "test_cases": [{"input": "1", "output": "2"}]})  # fmt: skip
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def test_released_problems_keep_their_labels_up_to_self_play(tmp_path: Path) -> None:
+    file = write(tmp_path / "released.jsonl", [*ROWS, ROWS[0] | {"id": "again"}, {"prompt": ""}])
+    recipe = parse(
+        {
+            "name": "released", "run": {"workers": 1}, "seeds": {"source": "pocket", "count": 1, "heldout": 4},
+            "synthesize": {"path": str(file)}, "curate": {}, "label": {"model": {"engine": "scripted"}, "samples": 5},
+        }
+    )  # fmt: skip
+    assert recipe.stages() == ["seeds", "synthesize", "curate", "label", "analyze", "report"]
+    run = execute(
+        recipe, ["seeds", "synthesize", "curate", "label"], Reporter(quiet=True), str(tmp_path / "run")
+    )
+    made = Step.load(run / "05_synthesize" / "problems", Problem)
+    assert [r.reason for r in made.rejects()] == ["no_problem"]
+    curated = Step.load(run / "06_curate" / "problems", Problem)
+    assert [r.reason for r in curated.rejects()] == ["exact_duplicate"]
+    labelled = list(Step.load(run / "07_label" / "problems", Problem).rows())
+    assert [(p.domain, p.answer) for p in labelled] == [
+        ("math", "0"),
+        ("math", "1"),
+        ("math", "2"),
+        ("code", None),
+    ]
+    assert [t.output for t in labelled[3].tests] == ["2"]
+    assert [p.problem for p in labelled[:3]] == [TEXT.format(i) for i in range(3)]
+    assert not any(p.label_samples for p in labelled)
+
+
+def test_only_the_first_problems_are_read_and_their_ids_do_not_depend_on_how_many(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "released.jsonl", ROWS))
+    n, two, _ = read_problems(file, Synthesize(path=file, problems=2), "math")
+    _, four, _ = read_problems(file, Synthesize(path=file), "math")
+    assert n == 2
+    assert two == four[:2]
+    assert len({p.id for p in four}) == 4
+
+
+def test_without_a_file_it_needs_em_and_a_number() -> None:
+    seeds = {"source": "pocket", "count": 1}
+    with pytest.raises(UserError, match="stage 'synthesize' needs the section 'em'"):
+        parse({"name": "x", "seeds": seeds, "synthesize": {"problems": 3}})
+    with pytest.raises(UserError, match="say how many problems"):
+        parse({"name": "x", "seeds": seeds, "synthesize": {}})
+    parse({"name": "x", "seeds": seeds, "synthesize": {"path": "none.jsonl"}})
+    with pytest.raises(UserError, match="cannot read the problem file"):
+        file_digest("none.jsonl", "synthesize.path")
