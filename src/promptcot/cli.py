@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptcot import __version__, verify_code_cli
+from promptcot import __version__, plan_cli, verify_code_cli
 from promptcot.errors import UserError
 from promptcot.verify_cli import app as verify_app
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 verify_code_cli.add(verify_app)
 app.add_typer(verify_app, name="verify")
+plan_cli.add(app)
 
 RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
 SetOption = Annotated[

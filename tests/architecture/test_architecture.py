@@ -41,8 +41,8 @@ LAYERS = [
     {"store", "em", "domains", "curation"},
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
-    {"stages"},
-    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli"},
+    {"stages", "planning"},
+    {"corridor", "showing", "doctor", "verify_cli", "verify_code_cli", "plan_cli"},
     {"ablation"},
     {"cli"},
 ]
