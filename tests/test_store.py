@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from promptcot.errors import UserError
 from promptcot.records import Reject, Seed, UnitTest
-from promptcot.store import Commit, Step, rows_digest, write_shard
+from promptcot.shards import rows_digest, write_shard
+from promptcot.store import Step
 
 
 def seed(n: int) -> Seed:
@@ -19,13 +20,7 @@ def seed(n: int) -> Seed:
 
 
 def commit(step: Step[Seed], shard: int, rows: list[Seed], rejects: list[Reject]) -> None:
-    size, reasons = write_shard(step.path, shard, Seed, rows, rejects)
-    step.append(
-        Commit(
-            shard, len(rows) + len(rejects), len(rows), len(rejects), f"{rows_digest(rows):032x}",
-            f"{rows_digest(rejects):032x}", size, 0.5, {"sampled_tokens": 7}, reasons,
-        )
-    )  # fmt: skip
+    step.append(write_shard(step.path, shard, Seed, rows, rejects, usage={"sampled_tokens": 7}))
 
 
 def open_step(tmp_path: Path, **key: object) -> Step[Seed]:

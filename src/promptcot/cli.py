@@ -36,6 +36,10 @@ ForkOption = Annotated[
     str | None,
     typer.Option("--fork", help="New run beside the run directory, keeping every step still valid."),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", help="i/n: be one of n processes of this command on the same run directory."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 STAGE_HELP = {
@@ -76,6 +80,7 @@ def _execute(
     run_dir: str | None,
     fork: str | None,
     quiet: bool,
+    shard: str | None = None,
 ) -> Path:
     from promptcot.corridor import execute
     from promptcot.recipe import load
@@ -87,7 +92,7 @@ def _execute(
             raise UserError(
                 f"'{recipe}' has no section '{name}'", expected=f"one of {', '.join(loaded.stages())}"
             )
-    return execute(loaded, stages or loaded.stages(), Reporter(quiet=quiet), run_dir, fork)
+    return execute(loaded, stages or loaded.stages(), Reporter(quiet=quiet), run_dir, fork, shard)
 
 
 @app.command()
@@ -96,10 +101,11 @@ def run(
     set_: SetOption = None,
     run_dir: DirOption = None,
     fork: ForkOption = None,
+    shard: ShardOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Run all stages of a recipe; the same command again goes on where it stopped."""
-    path = _execute(recipe, None, set_, run_dir, fork, quiet)
+    path = _execute(recipe, None, set_, run_dir, fork, quiet, shard)
     _summary(path, quiet)
 
 
@@ -136,9 +142,10 @@ def _stage_command(name: str) -> None:
         set_: SetOption = None,
         run_dir: DirOption = None,
         fork: ForkOption = None,
+        shard: ShardOption = None,
         quiet: QuietOption = False,
     ) -> None:
-        _execute(recipe, [name], set_, run_dir, fork, quiet)
+        _execute(recipe, [name], set_, run_dir, fork, quiet, shard)
 
     app.command(name, help=STAGE_HELP[name])(command)
 
@@ -148,6 +155,7 @@ def _em_command(
     set_: SetOption = None,
     run_dir: DirOption = None,
     fork: ForkOption = None,
+    shard: ShardOption = None,
     quiet: QuietOption = False,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Compare the arms of em.ablation over seeds instead.")
@@ -156,7 +164,7 @@ def _em_command(
     jobs: Annotated[int, typer.Option(help="With --ablation: seeds worked on at a time.", min=1)] = 2,
 ) -> None:
     if not ablation:
-        _execute(recipe, ["em"], set_, run_dir, fork, quiet)
+        _execute(recipe, ["em"], set_, run_dir, fork, quiet, shard)
         return
     from promptcot import ablation as study
     from promptcot.recipe import load
@@ -192,6 +200,9 @@ def show(
     rejects: Annotated[
         bool, typer.Option("--rejects", help="With a table: its rejects instead of its rows.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every file and name what is damaged (exit code 1).")
+    ] = False,
     sample: Annotated[
         int, typer.Option("--sample", help="With a table: how many rows (0 = all).", min=0)
     ] = 5,
@@ -200,6 +211,8 @@ def show(
     """What a run holds: steps, counts, rejects by reason, digests, rows."""
     from promptcot import showing
 
+    if check:
+        raise typer.Exit(not showing.check(run))
     if digest:
         showing.digests(run, json_)
     elif table:

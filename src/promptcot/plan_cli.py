@@ -44,7 +44,7 @@ def calibrate(
     from promptcot.planning import calibrate as measuring
     from promptcot.planning.figures import Figures
     from promptcot.recipe import load
-    from promptcot.store import write_atomic
+    from promptcot.shards import write_atomic
 
     loaded = load(recipe, set_ or [])
     tell = lambda line: typer.echo(line, err=True)  # noqa: E731

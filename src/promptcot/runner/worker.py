@@ -17,11 +17,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from promptcot.lm.base import Engine, EngineSpec
 from promptcot.records import Record, Reject
-from promptcot.store import Commit, rows_digest, write_shard
+from promptcot.shards import Commit, write_shard
 
 MAX_ENGINES = 2
 
@@ -33,7 +33,7 @@ class Worker:
     """The state a map function can use: the run's seed and engines by spec (loaded once, least used dropped)."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.busy_s = seed, 0.0
         self._engines: OrderedDict[EngineSpec, Engine] = OrderedDict()
         self._before: dict[EngineSpec, dict[str, int]] = {}
 
@@ -47,7 +47,7 @@ class Worker:
                 self._before.pop(gone, None)
             self._engines[spec] = load_engine(spec)
         self._engines.move_to_end(spec)
-        return self._engines[spec]
+        return cast(Engine, Timed(self._engines[spec], self))
 
     def usage(self) -> dict[str, int]:
         """Tokens of all engines since the last call."""
@@ -59,6 +59,34 @@ class Worker:
                 total[key] = total.get(key, 0) + value - before.get(key, 0)
             self._before[spec] = dict(now)
         return {k: v for k, v in sorted(total.items()) if v}
+
+    def engine_s(self) -> float:
+        """Seconds spent in sampling and scoring since the last call; the rest of a worker's time is idle for its engine."""
+        spent, self.busy_s = self.busy_s, 0.0
+        return spent
+
+
+class Timed:
+    """An engine whose `sample` and `score` count as the worker's busy time; everything else is the engine's own."""
+
+    def __init__(self, engine: Engine, worker: Worker) -> None:
+        self._engine, self._worker = engine, worker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def sample(self, *args: Any) -> Any:
+        return self._timed(self._engine.sample, *args)
+
+    def score(self, *args: Any) -> Any:
+        return self._timed(self._engine.score, *args)
+
+    def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return call(*args)
+        finally:
+            self._worker.busy_s += time.monotonic() - started
 
 
 @dataclass(frozen=True)
@@ -80,12 +108,9 @@ def do_shard(worker: Worker, job: ShardJob) -> Commit:
         raise AssertionError(f"{job.path}: {len(job.rows)} rows in, {len(results)} results")
     rejects = [r for r in results if isinstance(r, Reject)]
     rows = [r for r in results if not isinstance(r, Reject)]
-    size, reasons = write_shard(job.path, job.shard, job.record, rows, rejects)
-    return Commit(
-        shard=job.shard, rows_in=len(job.rows), rows_out=len(rows), rejected=len(rejects),
-        digest=f"{rows_digest(rows):032x}", rejects_digest=f"{rows_digest(rejects):032x}", bytes=size,
-        seconds=round(time.monotonic() - started, 3), usage=worker.usage(), reasons=reasons,
-        peak_rss_mb=peak_rss_mb(),
+    return write_shard(
+        job.path, job.shard, job.record, rows, rejects, started=started, usage=worker.usage(),
+        engine_s=worker.engine_s(), peak_rss_mb=peak_rss_mb(),
     )  # fmt: skip
 
 
@@ -98,12 +123,19 @@ def peak_rss_mb() -> float:
 _worker: Worker | None = None
 
 
-def start(seed: int, parent: int) -> None:
-    """Initialise a worker process (called by the pool)."""
-    global _worker
-    limit_threads()
+def start(seed: int, parent: int, gpus: Any = None) -> None:
+    """Initialise a worker process of the local pool; `gpus` is a queue with a place for each worker."""
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     die_with_parent(parent)
+    begin(seed)
+
+
+def begin(seed: int) -> None:
+    """Make this process a worker."""
+    global _worker
+    limit_threads()
     _worker = Worker(seed)
 
 
@@ -139,9 +171,12 @@ def call_artifact(fn: ArtifactFunction, out: Path) -> dict[str, Any]:
     assert _worker is not None, "the pool was not initialised"
     started = time.monotonic()
     facts = fn(_worker, out)
+    _worker.engine_s()
+    seconds = round(time.monotonic() - started, 3)
     return {
         **facts,
         "usage": {**_worker.usage(), **facts.get("usage", {})},
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": seconds,
+        "engine_s": seconds,  # training is the engine's work; loading counts with it
         "peak_rss_mb": peak_rss_mb(),
     }
