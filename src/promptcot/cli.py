@@ -166,6 +166,8 @@ def _em_command(
     if not ablation:
         _execute(recipe, ["em"], set_, run_dir, fork, quiet, shard)
         return
+    if shard:
+        raise UserError("--shard with --ablation", do="--jobs N runs the seeds side by side on this machine")
     from promptcot import ablation as study
     from promptcot.recipe import load
 

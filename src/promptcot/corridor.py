@@ -46,17 +46,18 @@ def opened(
 ) -> Iterator[Context]:  # fmt: skip
     """What stages work with, over a run directory that this process holds (or helps with) until the end of the block."""
     path, parent = run_dir(recipe, directory, fork)
-    with Team(path, *parse_shard(shard)) as team:
-        run = RunDir(path, recipe, parent=parent, team=team)
-        try:
-            with (
-                reporter,
-                _runner(recipe, reporter, team) as runner,
-                Clock(path, runner.workers, team.leads) as clock,
-            ):
-                yield Context(recipe, run, runner, reporter, clock)
-        finally:
-            run.close()
+    team = Team(path, *parse_shard(shard))
+    run = RunDir(path, recipe, parent=parent, team=team)
+    try:
+        with (
+            team,
+            reporter,
+            _runner(recipe, reporter, team) as runner,
+            Clock(path, runner.workers, team.leads) as clock,
+        ):
+            yield Context(recipe, run, runner, reporter, clock)
+    finally:
+        run.close()
 
 
 def _runner(recipe: Recipe, reporter: Reporter, team: Team) -> LocalRunner:
@@ -93,4 +94,5 @@ def _run(ctx: Context, stages: Sequence[str]) -> None:
         before = len(finished_steps(ctx.run.path))
         stage(name)(ctx)
         if len(finished_steps(ctx.run.path)) > before:
+            ctx.clock.workers = ctx.runner.workers  # of a cluster known only now
             ctx.clock.save()

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from promptcot.errors import UserError
-from promptcot.shards import Commit, append_line, intact, write_atomic
+from promptcot.shards import Commit, append_line, intact, read_log, write_atomic
 from promptcot.store import Step
 
 BEAT_S = 5.0
@@ -107,7 +107,7 @@ class Team:
             # A line whose files are gone (a leader was killed between taking a file and saying so): its owner thinks it done.
             lost = {c.shard for folder, c in step.helpers() if not intact(folder, c)} - held
         else:
-            held |= {c.shard for _, c in step.helpers()}
+            held |= {c.shard for _, c in step.helpers()} | {c.shard for _, c in read_log(step.path)}
             lost = set()
         missing = [s for s in range(shards) if s not in held]
         alive = self.alive()

@@ -22,9 +22,11 @@ RETRIES = 3  # of an actor that dies, and of the shard it was at
 class RayRunner(LocalRunner):
     """The local runner with its workers on a cluster. `run.workers` 0 takes all CPUs (or GPUs) there are."""
 
+    _ray: Any = None  # connected to when there is work
+
     def start(self, stage: str, gpus: float) -> Executor:
         """Actors for a stage, as many as fit or as the recipe says."""
-        ray = connect()
+        ray = self._ray = connect()
         have = ray.cluster_resources()
         fits = int(have.get("GPU", 0) / gpus) if gpus else int(have.get("CPU", 1))
         if gpus and not fits:
@@ -40,7 +42,8 @@ class RayRunner(LocalRunner):
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        connect().shutdown()
+        if self._ray is not None:
+            self._ray.shutdown()
 
 
 class RayPool(Executor):
