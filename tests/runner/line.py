@@ -48,6 +48,11 @@ def train(worker: Worker, out: Path, *, texts: list[str], pause_s: float) -> dic
     return {"rows": len(texts), "usage": {"trained_tokens": len(texts)}}
 
 
+def slow_answer(prompt: str, seed: int) -> str:
+    time.sleep(0.02)
+    return f"{prompt}!"
+
+
 def fail() -> None:
     raise UserError("the model is not there", do="name another one")
 

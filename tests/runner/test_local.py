@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,14 @@ from tests.runner import line
 from tests.runner.conftest import digests
 
 from promptcot.errors import UserError
-from promptcot.runner.local import gpu_places, visible_gpus
+from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.records import Seed
+from promptcot.runner.local import LocalRunner, gpu_places, visible_gpus
+from promptcot.runner.progress import Reporter
+from promptcot.runner.worker import Worker
 from promptcot.stages.context import asks
-from promptcot.store import View
+from promptcot.store import Step, View
+from promptcot.team import Team
 
 
 def test_the_worker_count_changes_nothing(tmp_path: Path, alone: dict[str, str]) -> None:
@@ -30,6 +38,33 @@ def test_gpus_are_dealt_out_whole_or_shared(monkeypatch: pytest.MonkeyPatch) -> 
     assert visible_gpus() == ["3", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+def test_a_worker_sees_only_the_gpus_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    with LocalRunner(1, 4, 8, Reporter(quiet=True), Team(tmp_path), {"em": 2.0}) as runner:
+        assert runner.pool("em").submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5,7"
+        assert runner.pool("em") is runner.pool("em")
+
+
+def test_a_worker_that_died_between_two_calls_is_named(tmp_path: Path) -> None:
+    step = Step(tmp_path / "01_seeds" / "seeds", Seed, {}, {})
+    with LocalRunner(1, 1, 8, Reporter(quiet=True), Team(tmp_path)) as runner:
+        pool = runner.pool("seeds")
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(os._exit, 1).result()
+        with pytest.raises(UserError, match="a worker process died"):
+            runner.map(step, line.build()[1], partial(line.upper, pause_s=0.0))
+
+
+def test_engine_time_is_that_of_sampling_and_scoring() -> None:
+    worker = Worker(1)
+    engine = worker.engine(EngineSpec("scripted", "tests.runner.line:slow_answer"))
+    assert engine.name == "scripted:tests.runner.line:slow_answer"  # everything else is the engine's own
+    assert engine.sample([Prompt(1, text="a"), Prompt(2, text="b")], SamplingParams())[1].text == "b!"
+    assert worker.engine_s() >= 0.04  # twice 20 ms asleep
+    assert worker.engine_s() == 0.0
+    assert worker.usage()["sampled_tokens"] == 4
 
 
 def test_a_view_is_the_list_it_stands_for() -> None:

@@ -64,7 +64,9 @@ def test_every_shard_is_somebodys_and_the_dead_ones_are_shared_out(
     assert teams[0].todo(step, 40) == list(range(40))
 
 
-def test_the_leader_takes_over_whole_shards_and_makes_lost_ones_again(tmp_path: Path) -> None:
+def test_the_leader_takes_over_whole_shards_and_makes_lost_ones_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leader, helper = Team(tmp_path, 0, 2), Team(tmp_path, 1, 2)
     step = step_of(tmp_path)
     home = helper.home(step)
@@ -77,6 +79,9 @@ def test_the_leader_takes_over_whole_shards_and_makes_lost_ones_again(tmp_path: 
     assert [r.id for r in step_of(tmp_path).rows()] == ["s1"]
     leader._write()
     assert helper.todo(step_of(tmp_path, writable=False), 4) == []
+    shard_in(home, 5)
+    monkeypatch.setattr(step, "take_over", lambda: None)  # shard 5 comes in just after the leader has looked
+    assert leader.todo(step, 6) == [0, 2, 3, 4]
 
 
 def test_a_repeated_shard_counts_once(tmp_path: Path) -> None:

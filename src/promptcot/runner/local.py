@@ -97,7 +97,10 @@ class LocalRunner:
 
     def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:
         self._submitted = [f for f in self._submitted if not f.done()]
-        future = self.pool(step.path.parent.name[3:]).submit(call, *args)
+        try:
+            future = self.pool(step.path.parent.name[3:]).submit(call, *args)
+        except BrokenProcessPool:  # it died between two calls
+            raise _dead_worker() from None
         self._submitted.append(future)
         return future
 
@@ -192,11 +195,15 @@ def _result(future: Future[T]) -> T:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise UserError(
-            "a worker process died",
-            expected="enough memory for the workers (a killed worker usually means there was not)",
-            do="the same command goes on where it stopped; --set run.workers=1 needs less memory",
-        ) from None
+        raise _dead_worker() from None
+
+
+def _dead_worker() -> UserError:
+    return UserError(
+        "a worker process died",
+        expected="enough memory for the workers (a killed worker usually means there was not)",
+        do="the same command goes on where it stopped; --set run.workers=1 needs less memory",
+    )
 
 
 def visible_gpus() -> list[str]:

@@ -103,11 +103,20 @@ def connect() -> Any:
 
     Raises:
         MissingExtra: Ray is not installed.
+        UserError: the cluster does not answer.
     """
     try:
         import ray
     except ModuleNotFoundError:
         raise MissingExtra("ray", "ray") from None
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        except ConnectionError as e:
+            raise UserError(
+                f"Ray: {e}",
+                expected="the cluster of RAY_ADDRESS, or the one that `ray start` began on this machine",
+                do="`ray status` in this shell; clusters that want a token need RAY_AUTH_MODE=token here too; "
+                "or --set run.runner=local",
+            ) from None
     return ray

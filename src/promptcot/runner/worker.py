@@ -75,16 +75,16 @@ class Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def sample(self, *args: Any) -> Any:
-        return self._timed(self._engine.sample, *args)
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed(self._engine.sample, *args, **kwargs)
 
-    def score(self, *args: Any) -> Any:
-        return self._timed(self._engine.score, *args)
+    def score(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed(self._engine.score, *args, **kwargs)
 
-    def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
+    def _timed(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         started = time.monotonic()
         try:
-            return call(*args)
+            return call(*args, **kwargs)
         finally:
             self._worker.busy_s += time.monotonic() - started
 
