@@ -138,11 +138,11 @@ class Team:
 
     # waiting
 
-    def pause(self, what: str) -> None:
-        """Wait a moment for the others.
+    def pause(self, path: Path) -> None:
+        """Wait a moment for the others, of whom the leader will write `path`.
 
         Raises:
-            UserError: this is a helper, and the leader has stopped or has shown no sign of life for long.
+            UserError: this is a helper, and the leader has ended without `path`, or has shown no sign of life for long.
         """
         time.sleep(POLL_S)
         if self.leads:
@@ -150,23 +150,28 @@ class Team:
         leader = self.others().get(0)
         started = self._seen.setdefault(-1, ("", time.monotonic()))[1]
         quiet_s = leader["quiet_s"] if leader else time.monotonic() - started
-        ended = leader is not None and leader["state"] != "running"
-        if leader and ended and (0 in self._fresh or quiet_s > LEASE_S):
-            raise UserError(
-                f"shard 0/{self.count} {leader['state']}, and {what} is not there",
-                do="start all shards again, or the same command without --shard: what is committed stays",
-            )
-        if quiet_s > LEADER_S:
-            raise UserError(
-                f"no sign of life from shard 0/{self.count} for {quiet_s:.0f} s, and {what} is not there",
-                expected="shard 0 running: it writes the tables and trains the models",
-                do="start it again, or the same command without --shard: what is committed stays",
-            )
+        ended = (
+            leader is not None and leader["state"] != "running" and (0 in self._fresh or quiet_s > LEASE_S)
+        )
+        if (
+            not (ended or quiet_s > LEADER_S) or path.exists()
+        ):  # looked at last: it may have ended with writing it
+            return
+        why = (
+            f"shard 0/{self.count} {leader['state']}"
+            if leader and ended
+            else (f"no sign of life from shard 0/{self.count} for {quiet_s:.0f} s")
+        )
+        raise UserError(
+            f"{why}, and '{path}' is not there",
+            expected="shard 0 at work: it writes the tables and trains the models",
+            do="start all shards again, or the same command without --shard: what is committed stays",
+        )
 
     def wait(self, path: Path) -> None:
         """Wait until the leader has written `path`."""
         while not path.exists():
-            self.pause(f"'{path}'")
+            self.pause(path)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

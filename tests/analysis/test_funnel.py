@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptcot.analysis.funnel import cost, kept_problems, tokens_of
+from promptcot.analysis.funnel import Step, cost, kept_problems, tokens_of
 from promptcot.runner.clock import Clock
 
 
@@ -16,7 +16,7 @@ def done(rows_out: int, seconds: float, engine_s: float, **usage: int) -> dict[s
     return {"rows_in": 10, "rows_out": rows_out, "seconds": seconds, "engine_s": engine_s, "usage": usage}
 
 
-STEPS = [
+STEPS: list[Step] = [
     ("06_curate/problems", {}, done(8, 0.0, 0.0)),
     ("07_label/attempts", {}, done(10, 30.0, 20.0, sampled_tokens=900, prompt_tokens=100, requests=64)),
     ("07_label/suites", {}, done(10, 10.0, 0.0)),

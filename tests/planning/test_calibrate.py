@@ -43,9 +43,8 @@ def test_a_calibration_replaces_the_packaged_figures_of_that_model(tmp_path: Pat
     assert len(told) == 3
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"models": [entry]}))
-    lines = {line.work.kind: line for line in plan(recipe, Figures(path)) if line.rate}
-    for kind in ("sample", "score", "train"):
-        assert lines[kind].rate is not None
-        assert lines[kind].rate.tokens_per_s == Range(  # type: ignore[union-attr]
-            entry[kind]["value"] / 1.2, entry[kind]["value"], entry[kind]["value"] * 1.2
-        )
+    rates = {line.work.kind: line.rate.tokens_per_s for line in plan(recipe, Figures(path)) if line.rate}
+    assert rates == {
+        kind: Range(entry[kind]["value"] / 1.2, entry[kind]["value"], entry[kind]["value"] * 1.2)
+        for kind in ("sample", "score", "train")
+    }

@@ -121,7 +121,7 @@ class LocalRunner:
                 if not waiting:
                     self.reporter.line(f"  {step.name}: waiting for the other shards")
                 waiting = True
-                self.team.pause(f"'{step.name}'")
+                self.team.pause(step.path / "done.json")
         if self.team.leads:
             step.finish(len(rows))
         self.team.leave(step)
