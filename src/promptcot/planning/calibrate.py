@@ -39,7 +39,7 @@ def calibrate(recipe: Recipe, figures: Figures, seconds: float, tell: Tell) -> l
     for work in Flow(recipe, figures).work():
         if work.model.engine not in FREE and work.requests.high:
             kind: Kind = "train" if work.kind == "dpo" else work.kind
-            mine = todo.setdefault(work.model.model, {})
+            mine = todo.setdefault(work.model.model or work.model.engine, {})
             if kind not in mine or work.tokens.mid > mine[kind].tokens.mid:
                 mine[kind] = work
     return [_entry(recipe, name, kinds, seconds, tell) for name, kinds in todo.items()]

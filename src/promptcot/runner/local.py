@@ -62,10 +62,8 @@ class LocalRunner:
 
     def _close(self) -> None:
         if self._pool:
-            if any(
-                not f.done() for f in self._submitted
-            ):  # stopped in the middle: do not wait for long calls
-                self.kill()
+            if any(not f.done() for f in self._submitted):
+                self.kill()  # stopped in the middle: do not wait for long calls
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
@@ -143,9 +141,8 @@ class LocalRunner:
             while pending:
                 pending = self._collect(step, pending, bar)
         except UserError:
-            if (
-                self.team.leads or not step.done
-            ):  # else the leader did without this helper's part and tidied up
+            # Where the step is done, the leader did without this helper's part and tidied its folder up.
+            if self.team.leads or not step.done:
                 raise
 
     def _collect(self, step: Step[Any], pending: set[Future[Commit]], bar: Bar) -> set[Future[Commit]]:
