@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcot.errors import UserError
-from promptcot.records import Reject, Seed, UnitTest
-from promptcot.store import Commit, Step, rows_digest, write_shard
+from promptcot.records import Candidate, Posed, Problem, Reject, Seed, Triple, UnitTest
+from promptcot.shards import Damaged, rows_digest, write_shard
+from promptcot.store import Step
 
 
 def seed(n: int) -> Seed:
@@ -19,13 +21,7 @@ def seed(n: int) -> Seed:
 
 
 def commit(step: Step[Seed], shard: int, rows: list[Seed], rejects: list[Reject]) -> None:
-    size, reasons = write_shard(step.path, shard, Seed, rows, rejects)
-    step.append(
-        Commit(
-            shard, len(rows) + len(rejects), len(rows), len(rejects), f"{rows_digest(rows):032x}",
-            f"{rows_digest(rejects):032x}", size, 0.5, {"sampled_tokens": 7}, reasons,
-        )
-    )  # fmt: skip
+    step.append(write_shard(step.path, shard, Seed, rows, rejects, usage={"sampled_tokens": 7}))
 
 
 def open_step(tmp_path: Path, **key: object) -> Step[Seed]:
@@ -124,3 +120,62 @@ def test_the_commit_line_is_json_with_documented_names(tmp_path: Path) -> None:
     commit(step, 0, [seed(1)], [])
     line = json.loads((step.path / "commits.jsonl").read_text())
     assert {"shard", "rows_in", "rows_out", "rejected", "digest", "seconds", "usage"} <= set(line)
+
+
+def test_plain_rows_are_what_asdict_gives() -> None:
+    candidate = Candidate("c", "i", 0, "z", [1, 2], "stop", -1.0, -2.0, -3.0, 2, 3)
+    item = Triple("t", "s", "math", "1", "train", "precise", ["a"], "z", "x")
+    for record in (
+        seed(1),
+        candidate,
+        Posed("p", candidate, item),
+        Reject("r", "why"),
+        Problem("p", "code", "2", [], "", ""),
+    ):
+        assert record.row() == asdict(record)
+    assert seed(1).row()["tests"] == [{"input": "1", "output": "2"}]
+
+
+def test_rows_are_a_sequence_that_reads_only_the_shards_it_is_asked_for(tmp_path: Path) -> None:
+    step = open_step(tmp_path)
+    for n in range(4):
+        commit(step, n, [seed(3 * n + i) for i in range(3)], [Reject(f"r{n}", "why")])
+    rows, plain = step.rows(), [seed(n) for n in range(12)]
+    assert len(rows) == 12
+    assert list(rows) == plain
+    assert [rows[a:b] for a in range(12) for b in range(13)] == [
+        plain[a:b] for a in range(12) for b in range(13)
+    ]
+    (step.path / "part-00000.parquet").unlink()
+    assert rows[4:11] == plain[4:11]
+    with pytest.raises(Damaged, match="part-00000"):
+        rows[2:4]
+
+
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.6, 0.95])
+def test_a_flipped_bit_anywhere_in_a_shard_is_named(tmp_path: Path, at: float) -> None:
+    step = open_step(tmp_path)
+    commit(step, 0, [seed(n) for n in range(50)], [Reject("r", "why")])
+    for name in ("part-00000.parquet", "rejects-00000.parquet"):
+        file = step.path / name
+        data = bytearray(file.read_bytes())
+        data[int(at * len(data))] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(Damaged) as told:
+            list(step.rows()) if name.startswith("part") else list(step.rejects())
+        assert (told.value.file, told.value.why) == (file, "its checksum is another")
+        assert "promptcot seeds RECIPE" in told.value.do
+
+
+def test_a_reader_of_a_finished_step_sees_that_a_file_is_gone(tmp_path: Path) -> None:
+    step = open_step(tmp_path)
+    commit(step, 0, [seed(1)], [])
+    step.finish(1)
+    log = step.path / "commits.jsonl"
+    log.rename(log.with_name("kept"))
+    with pytest.raises(Damaged, match="0 shards instead of 1"):
+        Step.load(step.path, Seed)
+    log.with_name("kept").rename(log)
+    (step.path / "part-00000.parquet").unlink()
+    with pytest.raises(Damaged, match="missing"):
+        Step.load(step.path, Seed)

@@ -26,8 +26,8 @@ from promptcot.rundir import folder, package_versions, provenance
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import die_with_parent
 from promptcot.settings import Recipe
+from promptcot.shards import write_atomic
 from promptcot.stages.ablation import arms, settings_of
-from promptcot.store import write_atomic
 
 STAGES = ("seeds", "annotate", "coldstart", "ablation")
 

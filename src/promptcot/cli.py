@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from promptcot import __version__, verify_code_cli, view_cli
+from promptcot import __version__, plan_cli, verify_code_cli, view_cli
 from promptcot.errors import UserError
 from promptcot.evaluate_cli import app as evaluate_app
 from promptcot.export import cli as export_cli
@@ -39,6 +39,7 @@ app = typer.Typer(
 verify_code_cli.add(verify_app)
 app.add_typer(verify_app, name="verify")
 view_cli.add(app)
+plan_cli.add(app)
 
 RecipeArg = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/pocket.yaml.")]
 SetOption = Annotated[
@@ -50,6 +51,10 @@ DirOption = Annotated[
 ForkOption = Annotated[
     str | None,
     typer.Option("--fork", help="New run beside the run directory, keeping every step still valid."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", help="i/n: be one of n processes of this command on the same run directory."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -91,6 +96,7 @@ def _execute(
     run_dir: str | None,
     fork: str | None,
     quiet: bool,
+    shard: str | None = None,
 ) -> Path:
     from promptcot.corridor import execute
     from promptcot.recipe import load
@@ -102,7 +108,7 @@ def _execute(
             raise UserError(
                 f"'{recipe}' has no section '{name}'", expected=f"one of {', '.join(loaded.stages())}"
             )
-    return execute(loaded, stages or loaded.stages(), Reporter(quiet=quiet), run_dir, fork)
+    return execute(loaded, stages or loaded.stages(), Reporter(quiet=quiet), run_dir, fork, shard)
 
 
 @app.command()
@@ -111,10 +117,11 @@ def run(
     set_: SetOption = None,
     run_dir: DirOption = None,
     fork: ForkOption = None,
+    shard: ShardOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Run all stages of a recipe; the same command again goes on where it stopped."""
-    path = _execute(recipe, None, set_, run_dir, fork, quiet)
+    path = _execute(recipe, None, set_, run_dir, fork, quiet, shard)
     _summary(path, quiet)
 
 
@@ -151,9 +158,10 @@ def _stage_command(name: str) -> None:
         set_: SetOption = None,
         run_dir: DirOption = None,
         fork: ForkOption = None,
+        shard: ShardOption = None,
         quiet: QuietOption = False,
     ) -> None:
-        _execute(recipe, [name], set_, run_dir, fork, quiet)
+        _execute(recipe, [name], set_, run_dir, fork, quiet, shard)
 
     app.command(name, help=STAGE_HELP[name])(command)
 
@@ -163,6 +171,7 @@ def _em_command(
     set_: SetOption = None,
     run_dir: DirOption = None,
     fork: ForkOption = None,
+    shard: ShardOption = None,
     quiet: QuietOption = False,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Compare the arms of em.ablation over seeds instead.")
@@ -171,8 +180,10 @@ def _em_command(
     jobs: Annotated[int, typer.Option(help="With --ablation: seeds worked on at a time.", min=1)] = 2,
 ) -> None:
     if not ablation:
-        _execute(recipe, ["em"], set_, run_dir, fork, quiet)
+        _execute(recipe, ["em"], set_, run_dir, fork, quiet, shard)
         return
+    if shard:
+        raise UserError("--shard with --ablation", do="--jobs N runs the seeds side by side on this machine")
     from promptcot import ablation as study
     from promptcot.recipe import load
 
@@ -209,6 +220,9 @@ def show(
     rejects: Annotated[
         bool, typer.Option("--rejects", help="With a table: its rejects instead of its rows.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every file and name what is damaged (exit code 1).")
+    ] = False,
     sample: Annotated[
         int, typer.Option("--sample", help="With a table: how many rows (0 = all).", min=0)
     ] = 5,
@@ -223,6 +237,8 @@ def show(
     """What a run holds: steps, counts, rejects by reason, digests, rows."""
     from promptcot import showing
 
+    if check:
+        raise typer.Exit(not showing.check(run))
     if digest:
         showing.digests(run, json_)
     elif table:
@@ -257,6 +273,8 @@ def serve(
     from promptcot.lm.serve import main as run_server
 
     run_server(model, host, port, name or model, below, api_key_env, dtype, device, batch_tokens)
+
+
 app.command()(export_cli.export)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from promptcot.rundir import RunDir, finished_steps
@@ -10,8 +11,10 @@ from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.settings import Recipe
+from promptcot.shards import Damaged
 from promptcot.stages import stage
 from promptcot.stages.context import Context
+from promptcot.team import Team, parse_shard
 
 
 def run_dir(recipe: Recipe, given: str | None, fork: str | None) -> tuple[Path, Path | None]:
@@ -26,25 +29,70 @@ def execute(
     reporter: Reporter,
     directory: str | None = None,
     fork: str | None = None,
+    shard: str | None = None,
 ) -> Path:
-    """Run `stages` of `recipe`; finished steps are kept, unfinished ones go on. Returns the run directory."""
+    """Run `stages` of `recipe`; finished steps are kept, unfinished ones go on. Returns the run directory.
+
+    `shard` "i/n" makes this process one of n on the same run directory (`promptcot.team`).
+    """
+    with opened(recipe, reporter, directory, fork, shard) as ctx:
+        _heal(ctx, stages)
+    return ctx.run.path
+
+
+@contextmanager
+def opened(
+    recipe: Recipe, reporter: Reporter, directory: str | None = None, fork: str | None = None, shard: str | None = None
+) -> Iterator[Context]:  # fmt: skip
+    """What stages work with, over a run directory that this process holds (or helps with) until the end of the block."""
     path, parent = run_dir(recipe, directory, fork)
-    run = RunDir(path, recipe, parent=parent)
+    team = Team(path, *parse_shard(shard))
+    run = RunDir(path, recipe, parent=parent, team=team)
     try:
-        settings = recipe.run
         with (
+            team,
             reporter,
-            Clock(path) as clock,
-            LocalRunner(settings.seed, settings.workers, settings.shard_rows, reporter) as runner,
+            _runner(recipe, reporter, team) as runner,
+            Clock(path, runner.workers, team.leads) as clock,
         ):
-            ctx = Context(recipe, run, runner, reporter, clock)
-            for name in stages:
-                clock.enter(name)
-                reporter.line(f"[bold]{name}[/bold]")
-                before = len(finished_steps(path))
-                stage(name)(ctx)
-                if len(finished_steps(path)) > before:
-                    clock.save()
+            yield Context(recipe, run, runner, reporter, clock)
     finally:
         run.close()
-    return path
+
+
+def _runner(recipe: Recipe, reporter: Reporter, team: Team) -> LocalRunner:
+    settings = recipe.run
+    kind = LocalRunner
+    if settings.runner == "ray":
+        from promptcot.runner.ray import RayRunner
+
+        kind = RayRunner
+    return kind(settings.seed, settings.workers, settings.shard_rows, reporter, team, settings.gpus)
+
+
+def _heal(ctx: Context, stages: Sequence[str]) -> None:
+    """Run the stages; where a file turns out to be damaged, set it aside and start over, so that its step makes it
+    again. The same file twice is beyond repair."""
+    seen: set[Path] = set()
+    while True:
+        try:
+            return _run(ctx, stages)
+        except Damaged as damage:
+            if damage.file in seen or not ctx.run.team.leads:
+                raise
+            seen.add(damage.file)
+            damage.set_aside()
+            ctx.reporter.line(f"  '{damage.file}' is damaged ({damage.why}); making it again")
+
+
+def _run(ctx: Context, stages: Sequence[str]) -> None:
+    for name in stages:
+        if name in ("analyze", "report") and not ctx.run.team.leads:
+            continue  # whole tables into one file: the leader's
+        ctx.clock.enter(name)
+        ctx.reporter.line(f"[bold]{name}[/bold]")
+        before = len(finished_steps(ctx.run.path))
+        stage(name)(ctx)
+        if len(finished_steps(ctx.run.path)) > before:
+            ctx.clock.workers = ctx.runner.workers  # of a cluster known only now
+            ctx.clock.save()

@@ -1,4 +1,4 @@
-"""Opening a run directory: which recipe it belongs to, one process at a time, forks, provenance."""
+"""Opening a run directory: which recipe it belongs to, one leading process at a time, forks, provenance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from promptcot.ids import digest
 from promptcot.recipe import first_difference, parse
 from promptcot.records import Record
 from promptcot.settings import STAGES, Recipe
-from promptcot.store import Step, unwritable, write_atomic
+from promptcot.shards import read_json, unwritable, write_atomic
+from promptcot.store import Step
+from promptcot.team import Team
 
 R = TypeVar("R", bound=Record)
 
@@ -29,11 +31,14 @@ class RunDir:
     """A run directory held by this process (or opened for reading with `read_only`).
 
     Raises:
-        UserError: not writable, held by another process, or made with another recipe.
+        UserError: not writable, held by another process, damaged, or made with another recipe.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, *, parent: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, *, parent: Path | None = None, team: Team | None = None
+    ) -> None:
         self.path, self.recipe, self.parent = path, recipe, parent
+        self.team = team or Team(path)
         self._keys: dict[Path, str] = {}  # of finished steps, without their arms
         self.facts: dict[str, str] = {}  # what else the headers of new steps say
         try:
@@ -41,13 +46,19 @@ class RunDir:
             self._lock = (path / ".lock").open("w")
         except OSError as e:
             raise unwritable(path, e) from None
-        self._take()
+        if self.team.leads:
+            self._take()
+        else:
+            self.team.wait(path / "run.json")
         self._check()
 
     def _take(self) -> None:
+        """Keep a second process out. Helpers need no lock, and a file system without locks only loses this guard."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as e:
+            if not isinstance(e, BlockingIOError):
+                return
             raise UserError(
                 f"another process is working on '{self.path}'",
                 do="wait for it, stop it, or choose another directory with --run-dir DIR",
@@ -57,7 +68,7 @@ class RunDir:
         head = self.path / "run.json"
         mine = {"recipe": self.recipe.model_dump(mode="json"), "matters": _jsonable(self.recipe.matters())}
         if not head.exists():
-            strangers = [p.name for p in self.path.iterdir() if p.name != ".lock"]
+            strangers = [p.name for p in self.path.iterdir() if p.name not in (".lock", "team")]
             if strangers:
                 raise UserError(
                     f"'{self.path}' holds other files ({', '.join(sorted(strangers)[:3])}) and no run",
@@ -65,7 +76,7 @@ class RunDir:
                 )
             write_atomic(head, json.dumps({**mine, "parent": str(self.parent or "")}, indent=1).encode())
             return
-        saved = json.loads(head.read_text())["matters"]
+        saved = read_json(head)["matters"]
         found = first_difference(saved, mine["matters"])
         if found:
             raise UserError(
@@ -87,6 +98,9 @@ class RunDir:
             "shard_rows": self.recipe.run.shard_rows, "params": _jsonable(params), "inputs": inputs,
         }  # fmt: skip
         path = self.path / folder(stage) / name
+        if not self.team.leads:
+            self.team.wait(path / "step.json")
+            return Step(path, record, key, {}, writable=False)
         if not (path / "step.json").exists():
             self._adopt(path, key)
         return Step(path, record, key, {**provenance(), **self.facts})
@@ -136,7 +150,7 @@ def saved_recipe(path: Path) -> Recipe:
         raise UserError(
             f"'{path}' is not a run directory", expected="a folder with run.json", do="promptcot demo"
         )
-    return parse(json.loads(head.read_text())["recipe"], str(head))
+    return parse(read_json(head)["recipe"], str(head))
 
 
 def finished_steps(path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -145,8 +159,8 @@ def finished_steps(path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]
     return [
         (
             "/".join(p.parts[-3:-1]),
-            json.loads((p.parent / "step.json").read_text()),
-            json.loads(p.read_text()),
+            read_json(p.parent / "step.json"),
+            read_json(p),
         )
         for p in found
     ]

@@ -413,13 +413,19 @@ class Evaluate(Section):
 
 class RunSection(Section):
     """The run directory and how to work. workers 0 = one per core; shard_rows: rows per committed shard.
-    license: what the cards of exports state, an identifier such as apache-2.0; nothing is assumed."""
+    license: what the cards of exports state, an identifier such as apache-2.0; nothing is assumed.
+
+    runner: "local" (processes of this machine) or "ray" (actors of a Ray cluster; the run directory is on a file system
+    that all its nodes share). gpus: GPUs that one worker of a stage holds, {em: 1}; stages not named need none.
+    """
 
     dir: str = _free("")
     seed: int = 1
     workers: Annotated[int, Field(ge=0)] = _free(0)
     shard_rows: PositiveInt = 512
     license: str = _free("")
+    runner: Literal["local", "ray"] = _free("local")
+    gpus: dict[Literal[STAGES], Annotated[float, Field(ge=0.0)]] = _free({})  # type: ignore[valid-type]
 
 
 class Recipe(Section):

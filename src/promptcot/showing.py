@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from promptcot.analysis.funnel import cost, kept_problems, tokens_of
 from promptcot.errors import UserError
 from promptcot.ids import digest as combine
 from promptcot.rundir import finished_steps, saved_recipe
+from promptcot.runner.clock import Clock
+from promptcot.shards import Damaged, files_of, read_log, read_parquet
+from promptcot.store import tree_digest
 
 VOLATILE = ("11_analyze", "12_report")  # they hold times
 
@@ -31,38 +36,36 @@ def digests(run: Path, as_json: bool) -> None:
 
 
 def overview(run: Path, as_json: bool) -> None:
-    """Steps with counts, tokens, seconds and rejects by reason."""
+    """Steps with counts, tokens, seconds and rejects by reason; then what every stage cost."""
     recipe = saved_recipe(run)
-    steps: list[dict[str, Any]] = [
-        {
-            "step": name,
-            **{k: done.get(k) for k in ("rows_in", "rows_out", "rejected", "reasons", "seconds", "usage")},
-        }
-        for name, _, done in finished_steps(run)
-    ]
+    finished = finished_steps(run)
+    keys = ("rows_in", "rows_out", "rejected", "reasons", "seconds", "usage")
+    steps: list[dict[str, Any]] = [{"step": n, **{k: done.get(k) for k in keys}} for n, _, done in finished]
+    clock = Clock(run)
+    stages = cost(finished, clock.wall_s(), clock.capacity_s())
     if as_json:
-        print(json.dumps({"run": recipe.name, "stages": recipe.stages(), "steps": steps}, indent=1))
+        facts = {"run": recipe.name, "stages": recipe.stages(), "steps": steps, "cost": stages}
+        print(json.dumps(facts, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{recipe.name} ({run})", title_justify="left")
-    for column in ("step", "in", "out", "rejected", "seconds", "tokens", "requests"):
-        table.add_column(column, justify="left" if column == "step" else "right")
-    for s in steps:
-        usage = s["usage"] or {}
-        why = ", ".join(f"{n} {r}" for r, n in (s["reasons"] or {}).items())
-        rejected = f"{s['rejected']}" + (f" ({why})" if why else "")
-        table.add_row(
-            str(s["step"]),
-            f"{s['rows_in']:,}",
-            f"{s['rows_out']:,}",
-            rejected,
-            f"{s['seconds']:.1f}",
-            f"{sum(n for kind, n in usage.items() if kind.endswith('_tokens')):,}",
-            _requests(usage),
-        )
-    Console().print(table)
+    _table(
+        f"{recipe.name} ({run})", ("step", "in", "out", "rejected", "seconds", "tokens", "requests"),
+        [
+            (s["step"], f"{s['rows_in']:,}", f"{s['rows_out']:,}", f"{s['rejected']}{_why(s['reasons'])}",
+             f"{s['seconds']:.1f}", f"{tokens_of(s['usage'] or {}):,}", _requests(s["usage"] or {}))
+            for s in steps
+        ],
+    )  # fmt: skip
+    kept = kept_problems(finished)
+    _table(
+        f"Cost; {kept} problems kept" if kept else "Cost; no problem kept yet",
+        ("stage", "wall", "workers", "engines idle", "tokens", "tokens per kept", "seconds per kept"),
+        [
+            (s["stage"], f"{s['wall_s']:,.1f} s", f"{s['worker_s']:,.1f} s",
+             "-" if s["idle_share"] is None else f"{s['idle_share']:.0%}", f"{tokens_of(s):,}",
+             _or_dash(s["tokens_per_kept"]), _or_dash(s["worker_s_per_kept"]))
+            for s in stages
+        ],
+    )  # fmt: skip
 
 
 def _requests(usage: dict[str, int]) -> str:
@@ -71,6 +74,53 @@ def _requests(usage: dict[str, int]) -> str:
         f"{usage[kind]:,} {kind}" for kind in ("retries", "failed", "unseeded") if usage.get(kind)
     )
     return f"{usage['requests']:,}" + (f" ({more})" if more else "") if usage.get("requests") else ""
+
+
+def _why(reasons: dict[str, int] | None) -> str:
+    why = ", ".join(f"{n} {r}" for r, n in (reasons or {}).items())
+    return f" ({why})" if why else ""
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for n, column in enumerate(columns):
+        table.add_column(column, justify="right" if n else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def check(run: Path) -> bool:
+    """Read every committed file and compare it with what was committed; name what is damaged. True when all is well."""
+    bad = 0
+    for name, _, done in finished_steps(run):
+        for problem in _faults(run / name, done):
+            bad += 1
+            print(problem)
+    print(f"{bad} damaged files" if bad else "every file is as it was committed")
+    return not bad
+
+
+def _faults(path: Path, done: dict[str, Any]) -> Iterator[str]:
+    for _, commit in read_log(path):
+        for file in files_of(path, commit):
+            try:
+                read_parquet(file, commit.sums)
+            except Damaged as damage:
+                yield str(damage)
+    trained = "artifact" in done and path.parent.name != "11_analyze"
+    if trained and tree_digest(path / "artifact") != done["artifact"]:
+        yield (
+            f"'{path / 'artifact'}' is not the model that was committed\n  try: delete '{path}', then promptcot run "
+            "RECIPE trains it again; the steps behind it stay if it comes out the same"
+        )
 
 
 def rows(run: Path, name: str, rejects: bool, sample: int, where: str = "") -> None:
@@ -85,12 +135,12 @@ def rows(run: Path, name: str, rejects: bool, sample: int, where: str = "") -> N
             for row in batch.to_pylist():
                 print(json.dumps(row, ensure_ascii=False))
         return
-    import pyarrow.parquet as pq
-
     path = find(run, name)
-    prefix = "rejects" if rejects else "part"
-    files = sorted(path.glob(f"{prefix}-*.parquet"))
-    every = (row for f in files for row in pq.read_table(f).to_pylist())
+    commits = sorted((c for _, c in read_log(path)), key=lambda c: c.shard)
+    files = (
+        (f, c.sums) for c in commits for f in files_of(path, c) if f.name.startswith("rejects") == rejects
+    )
+    every = (row for f, sums in files for row in read_parquet(f, sums))
     for row in islice(every, sample or None):
         print(json.dumps(row, ensure_ascii=False))
 

@@ -1,9 +1,10 @@
-"""The run directory: committed shards of rows, rejects, manifests, and what is done.
+"""The run directory: tables of committed shards, rejects, manifests, and what is done.
 
     <run>/run.json                       the recipe this directory belongs to
     <run>/<NN_stage>/<step>/step.json    what the step was asked: its key, code version, argv, packages
                            /commits.jsonl  one line per committed shard: counts, digests, tokens, seconds
                            /part-00000.parquet  rejects-00000.parquet
+                           /by-NAME/       shards of a helper (--shard), until the leader takes them over
                            /artifact/      a directory result instead of rows (a trained model)
                            /done.json      totals, written last
 
@@ -16,127 +17,124 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from promptcot.errors import UserError
 from promptcot.ids import digest
 from promptcot.recipe import first_difference
-from promptcot.records import Record, Reject, from_row, schema
+from promptcot.records import Record, Reject, from_row
+from promptcot.shards import (
+    LOG,
+    MOD,
+    Commit,
+    Damaged,
+    append_line,
+    files_of,
+    intact,
+    part,
+    read_json,
+    read_log,
+    read_parquet,
+    rejected,
+    sync_dir,
+    unwritable,
+    write_atomic,
+)
+
+__all__ = ["Rows", "Step", "View", "tree_digest", "unwritable", "write_atomic"]
 
 R = TypeVar("R", bound=Record)
-_MOD = 1 << 128
+T = TypeVar("T")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none: temporary name, fsync, rename.
+class View(Sequence[T]):
+    """A sequence of `length` items that are made when they are asked for, so that a table need not fit in memory.
 
-    Raises:
-        UserError: the directory cannot be written or the disk is full.
+    Args:
+        make: The items of positions start to stop. Pure: the same positions always give the same items.
     """
-    tmp = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tmp.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        tmp.rename(path)
-    except OSError as e:
-        raise unwritable(path, e) from None
-    _sync_dir(path.parent)
+
+    BLOCK = 512
+
+    def __init__(self, length: int, make: Callable[[int, int], list[T]]) -> None:
+        self._length, self._make = length, make
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[T]: ...
+    def __getitem__(self, at: int | slice) -> T | Sequence[T]:
+        positions = range(self._length)[at]
+        if isinstance(positions, int):
+            return self._make(positions, positions + 1)[0]
+        if positions.step == 1:
+            return self._make(positions.start, positions.stop) if positions else []
+        picked: View[T] = View(len(positions), lambda a, b: [self[i] for i in positions[a:b]])
+        return picked
+
+    def __iter__(self) -> Iterator[T]:
+        for start in range(0, self._length, self.BLOCK):
+            yield from self._make(start, min(start + self.BLOCK, self._length))
 
 
-def unwritable(path: Path, e: OSError) -> UserError:
-    """The user's error for a path that cannot be written (no permission, full disk, not a directory)."""
-    return UserError(
-        f"cannot write '{path}': {e.strerror}",
-        expected="a writable run directory with free space",
-        do="free some space or choose another one: --run-dir DIR; then the same command goes on",
-    )
+class Rows(View[R]):
+    """The committed rows of a table in order, read shard by shard; only the last read shard is kept."""
 
+    def __init__(self, folder: Path, record: type[R], commits: dict[int, Commit]) -> None:
+        self._shards = sorted(commits)
+        self._starts = [0, *accumulate(commits[s].rows_out for s in self._shards)]
+        self._folder, self._record, self._commits = folder, record, commits
+        self._kept: tuple[int, list[R]] = (-1, [])
+        super().__init__(self._starts[-1], self._read)
 
-def _sync_dir(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    def __iter__(self) -> Iterator[R]:
+        for n in range(len(self._shards)):
+            yield from self._shard(n)
 
+    def _read(self, start: int, stop: int) -> list[R]:
+        out: list[R] = []
+        n = bisect_right(self._starts, start) - 1
+        while start < stop:
+            rows = self._shard(n)[start - self._starts[n] : stop - self._starts[n]]
+            out += rows
+            start, n = start + len(rows), n + 1
+        return out
 
-def rows_digest(records: Iterable[Record]) -> int:
-    """A digest of a multiset of rows: independent of order and of how they are cut into shards.
-
-    The sum modulo 2^128 of each row's blake2b (a multiset hash); 0 for no rows.
-    """
-    total = 0
-    for record in records:
-        total += int(digest(record.row()), 16)
-    return total % _MOD
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One line of commits.jsonl."""
-
-    shard: int
-    rows_in: int
-    rows_out: int
-    rejected: int
-    digest: str
-    rejects_digest: str
-    bytes: int
-    seconds: float
-    usage: dict[str, int]
-    reasons: dict[str, int]
-    peak_rss_mb: float = 0.0
-
-
-def write_shard(
-    step: Path, shard: int, record: type[Record], rows: Sequence[Record], rejects: Sequence[Reject]
-) -> tuple[int, dict[str, int]]:
-    """Write one shard's files (not yet committed). Returns their size in bytes and the rejects by reason."""
-    size = _write_parquet(step / f"part-{shard:05d}.parquet", record, rows)
-    if rejects:
-        size += _write_parquet(step / f"rejects-{shard:05d}.parquet", Reject, rejects)
-    reasons: dict[str, int] = {}
-    for reject in rejects:
-        reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-    return size, dict(sorted(reasons.items()))
-
-
-def replies_file(step: Path, shard: int) -> Path:
-    """Where the replies of a server are kept while a shard is being made (`promptcot.lm.journal`)."""
-    return step / f".replies-{shard:05d}.jsonl"
-
-
-def _write_parquet(path: Path, record: type[Record], rows: Sequence[Record]) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([r.row() for r in rows], schema=schema(record))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
-    write_atomic(path, data)
-    return len(data)
+    def _shard(self, n: int) -> list[R]:
+        if self._kept[0] != n:
+            shard = self._shards[n]
+            plain = read_parquet(self._folder / part(shard), self._commits[shard].sums)
+            self._kept = (n, [from_row(self._record, row) for row in plain])
+        return self._kept[1]
 
 
 class Step(Generic[R]):
-    """One resumable unit of a stage, and the table (or artifact) it makes."""
+    """One resumable unit of a stage, and the table (or artifact) it makes.
 
-    def __init__(self, path: Path, record: type[R], key: dict[str, Any], header: dict[str, Any]) -> None:
+    `writable` False changes nothing on disk: for helpers, and for readers of finished steps.
+
+    Raises:
+        UserError: it was made with another key, or its files are damaged beyond repair.
+    """
+
+    def __init__(
+        self, path: Path, record: type[R], key: dict[str, Any], header: dict[str, Any], writable: bool = True
+    ) -> None:
         self.path, self.record, self.key = path, record, key
         head = path / "step.json"
         if head.exists():
-            self._check_key(json.loads(head.read_text()))
+            self._check_key(read_json(head))
         else:
             write_atomic(head, json.dumps({"key": key, **header}, indent=1).encode())
-        self.commits = self._read_commits()
+        self.commits = self._repair() if writable else {c.shard: c for _, c in read_log(path)}
 
     @classmethod
     def load(cls, path: Path, record: type[R]) -> Step[R]:
@@ -144,6 +142,7 @@ class Step(Generic[R]):
 
         Raises:
             UserError: it is not there or not finished.
+            Damaged: a file of its table is missing or has another size.
         """
         head = path / "step.json"
         if not (path / "done.json").exists():
@@ -152,7 +151,15 @@ class Step(Generic[R]):
                 f"'{path}' is not there yet" if not head.exists() else f"'{path}' is not finished",
                 do=f"run the stage '{stage}' first: promptcot {stage} RECIPE",
             )
-        return cls(path, record, json.loads(head.read_text())["key"], {})
+        step = cls(path, record, read_json(head)["key"], {}, writable=False)
+        for commit in step.commits.values():
+            if not intact(path, commit):
+                raise Damaged(
+                    files_of(path, commit)[0], "a file of this shard is missing or has another size"
+                )
+        if len(step.commits) != step.totals()["shards"]:
+            raise Damaged(path / LOG, f"{len(step.commits)} shards instead of {step.totals()['shards']}")
+        return step
 
     @property
     def name(self) -> str:
@@ -168,38 +175,21 @@ class Step(Generic[R]):
                 do="--fork NAME starts a new run that keeps every step still valid; or delete that step",
             )
 
-    def _read_commits(self) -> dict[int, Commit]:
-        path = self.path / "commits.jsonl"
-        if not path.exists():
-            return {}
-        lines = path.read_bytes().split(b"\n")
+    def _repair(self) -> dict[int, Commit]:
+        """The committed shards; lines whose files are not whole are dropped, so that those shards are made again."""
         commits: dict[int, Commit] = {}
         keep: list[bytes] = []
-        for n, line in enumerate(lines[:-1], 1):  # what follows the last newline was cut short by a kill
-            commit = self._parse(path, n, line)
-            if self._intact(commit):
+        for line, commit in read_log(self.path):
+            if intact(self.path, commit):
                 commits[commit.shard] = commit
-                keep.append(line)
-        if len(keep) != len(lines) - 1 or lines[-1]:
+                keep.append(line + b"\n")
+        log = self.path / LOG
+        changed = log.exists() and log.stat().st_size != sum(map(len, keep))
+        if changed or (self.done and self.totals()["shards"] != len(commits)):
             (self.path / "done.json").unlink(missing_ok=True)
-            write_atomic(path, b"".join(line + b"\n" for line in keep))
+        if changed:
+            write_atomic(log, b"".join(keep))
         return commits
-
-    def _parse(self, path: Path, n: int, line: bytes) -> Commit:
-        try:
-            return Commit(**json.loads(line))
-        except (ValueError, TypeError):
-            raise UserError(
-                f"'{path}' line {n} is damaged",
-                do=f"delete that line (its shard is made again), or the folder '{self.path}'",
-            ) from None
-
-    def _intact(self, commit: Commit) -> bool:
-        names = [f"part-{commit.shard:05d}.parquet"]
-        if commit.rejected:
-            names.append(f"rejects-{commit.shard:05d}.parquet")
-        files = [self.path / n for n in names]
-        return all(f.exists() for f in files) and sum(f.stat().st_size for f in files) == commit.bytes
 
     @property
     def done(self) -> bool:
@@ -214,8 +204,7 @@ class Step(Generic[R]):
         """
         if not self.done:
             raise UserError(f"'{self.name}' is not finished", do="run the same command again to finish it")
-        totals: dict[str, Any] = json.loads((self.path / "done.json").read_text())
-        return totals
+        return read_json(self.path / "done.json")
 
     @property
     def digest(self) -> str:
@@ -224,22 +213,30 @@ class Step(Generic[R]):
 
     def append(self, commit: Commit) -> None:
         """Make a written shard part of the table."""
-        line = json.dumps(commit.__dict__, sort_keys=True).encode() + b"\n"
-        path = self.path / "commits.jsonl"
-        try:
-            with path.open("ab") as f:
-                f.write(line)
-                f.flush()
-                os.fsync(f.fileno())
-        except OSError as e:
-            raise unwritable(path, e) from None
+        append_line(self.path, commit)
         self.commits[commit.shard] = commit
-        replies_file(self.path, commit.shard).unlink(missing_ok=True)
+
+    def helpers(self) -> Iterator[tuple[Path, Commit]]:
+        """(folder, line) of the shards that helpers have committed beside the table."""
+        for folder in sorted(self.path.glob("by-*")):
+            for _, commit in read_log(folder):
+                yield folder, commit
+
+    def take_over(self) -> None:
+        """Make the helpers' whole shards part of the table. For the leader alone: nobody else writes here."""
+        for folder, commit in self.helpers():
+            if commit.shard not in self.commits and intact(folder, commit):
+                for file in files_of(folder, commit):
+                    file.rename(self.path / file.name)
+                sync_dir(self.path)
+                self.append(commit)
 
     def finish(self, rows_in: int, extra: dict[str, Any] | None = None) -> None:
         """Write the totals. Asserts that no row was lost: rows in = rows out + rejected."""
         commits = [self.commits[i] for i in sorted(self.commits)]
-        counts = {k: sum(getattr(c, k) for c in commits) for k in ("rows_out", "rejected", "seconds")}
+        counts = {
+            k: sum(getattr(c, k) for c in commits) for k in ("rows_out", "rejected", "seconds", "engine_s")
+        }
         if rows_in != counts["rows_out"] + counts["rejected"]:
             raise AssertionError(f"{self.name}: {rows_in} rows in, {counts} out: a row was lost or doubled")
         extra = extra or {}
@@ -248,26 +245,27 @@ class Step(Generic[R]):
         totals = {
             "rows_in": rows_in, "rows_out": int(counts["rows_out"]), "rejected": int(counts["rejected"]),
             "reasons": _merge([c.reasons for c in commits]), "usage": _merge([c.usage for c in commits]),
-            "seconds": round(counts["seconds"], 3), "shards": len(commits), "digest": value,
+            "seconds": round(counts["seconds"], 3), "engine_s": round(counts["engine_s"], 3),
+            "shards": len(commits), "digest": value,
             "peak_rss_mb": max((c.peak_rss_mb for c in commits), default=0.0), **extra,
         }  # fmt: skip
         write_atomic(self.path / "done.json", json.dumps(totals, indent=1).encode())
+        for folder in self.path.glob("by-*"):
+            shutil.rmtree(folder, ignore_errors=True)  # orphans: what was whole has been taken over
 
-    def rows(self) -> Iterator[R]:
-        """The committed rows, in shard order (deterministic)."""
-        import pyarrow.parquet as pq
+    def rows(self) -> Rows[R]:
+        """The committed rows, in shard order (deterministic), read when they are asked for.
 
-        for shard in sorted(self.commits):
-            for row in pq.read_table(self.path / f"part-{shard:05d}.parquet").to_pylist():
-                yield from_row(self.record, row)
+        Raises:
+            Damaged: (while reading) a file is not as it was written.
+        """
+        return Rows(self.path, self.record, self.commits)
 
     def rejects(self) -> Iterator[Reject]:
         """The committed rejects, in shard order."""
-        import pyarrow.parquet as pq
-
         for shard, commit in sorted(self.commits.items()):
             if commit.rejected:
-                for row in pq.read_table(self.path / f"rejects-{shard:05d}.parquet").to_pylist():
+                for row in read_parquet(self.path / rejected(shard), commit.sums):
                     yield Reject(**row)
 
     @property
@@ -280,7 +278,7 @@ class Step(Generic[R]):
         if self.artifact.exists():
             shutil.rmtree(self.artifact)
         made.rename(self.artifact)
-        _sync_dir(self.path)
+        sync_dir(self.path)
 
 
 def tree_digest(path: Path) -> str:
@@ -296,12 +294,12 @@ def tree_digest(path: Path) -> str:
 
 
 def _sum(values: Iterable[str]) -> str:
-    return f"{sum(int(v, 16) for v in values) % _MOD:032x}"
+    return f"{sum(int(v, 16) for v in values) % MOD:032x}"
 
 
 def _merge(parts: Sequence[dict[str, int]]) -> dict[str, int]:
     out: dict[str, int] = {}
-    for part in parts:
-        for key, value in part.items():
+    for one in parts:
+        for key, value in one.items():
             out[key] = out.get(key, 0) + value
     return out

@@ -2,70 +2,73 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from tests.chaos.killing import Killer, digests, environment, promptcot
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "tiny.yaml"
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-KILLS = 3
+# The corridor up to the EM at its smallest: sampling, scoring, training and tables of real models in seconds.
+SMALL = (
+    "run.workers=1", "run.shard_rows=8", "seeds.count=24", "seeds.heldout=6", "coldstart.training.epochs=1",
+    "em.items=6", "em.measure=2", "em.measure_draws=2", "em.sampling.max_tokens=24", "em.max_rejected=1.0",
+    "em.mstep_rationale=selected", "em.training.max_tokens=256", "synthesize=null", "curate=null", "label=null",
+    "selfplay=null", "distill=null", "evaluate=null",
+)  # fmt: skip
 
 
-def start(path: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "promptcot.cli", "run", str(TINY), "--run-dir", str(path), "--quiet"]
-    return subprocess.Popen(command, env=ENV, stderr=subprocess.PIPE, start_new_session=True)
+def options(sets: tuple[str, ...]) -> list[str]:
+    return [word for s in sets for word in ("--set", s)]
 
 
-def digest(path: Path) -> dict[str, str]:
-    command = [sys.executable, "-m", "promptcot.cli", "show", str(path), "--digest", "--json"]
-    found: dict[str, str] = json.loads(
-        subprocess.run(command, capture_output=True, check=True, env=ENV).stdout
-    )["steps"]
-    return found
+def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
+    def command(path: Path, pause: str) -> list[str]:
+        return [sys.executable, "-m", "tests.runner.line", str(path), "0/1", "local", "2", pause]
 
-
-def committed(path: Path) -> int:
-    return sum(len(f.read_bytes().splitlines()) for f in path.rglob("commits.jsonl"))
-
-
-def finished(path: Path) -> int:
-    return len(list(path.rglob("done.json")))
+    assert subprocess.run(command(tmp_path / "whole", "0"), env=environment(), cwd=ROOT, check=True)
+    killer = Killer(seed=5, most_progress=8, most_delay_s=0.2)
+    killer.finish(command(tmp_path / "killed", "0.05"), tmp_path / "killed", kills=4)
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+    assert killer.kills.total() >= 3, killer.kills
 
 
 @pytest.mark.slow
-def test_killed_anywhere_and_started_again_the_rows_are_the_same(tmp_path: Path) -> None:
+def test_killed_anywhere_and_started_again_real_models_give_the_same_rows(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    first = subprocess.run(
+        promptcot(TINY, whole, *options(SMALL)),
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert first.returncode == 0, first.stderr
+    killer = Killer(seed=7, most_progress=24, most_delay_s=2.0)
+    killer.finish(promptcot(TINY, path, *options(SMALL)), path, kills=2)
+    assert digests(path) == digests(whole)
+    assert killer.kills.total() == 2
+
+
+@pytest.mark.chaos
+def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    first = start(whole)
-    assert first.wait() == 0, first.stderr
-    steps = finished(whole)
-    path = tmp_path / "killed"
-    rng = random.Random(7)
-    # Kill after a random number of further finished steps, and a random moment into the next one.
-    for cut in sorted(rng.sample(range(steps - 1), KILLS)):
-        process = start(path)
-        while process.poll() is None and finished(path) <= cut:
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0.0, 1.5))
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        before = committed(path)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert committed(path) >= before  # what was committed stays
-        _, alive = psutil.wait_procs(children, timeout=10)
-        assert not alive, "workers outlived the killed driver"
-    last = start(path)
-    assert last.wait() == 0, last.stderr.read().decode() if last.stderr else ""
-    assert digest(path) == digest(whole)
+    subprocess.run(promptcot(TINY, whole), env=environment(), check=True)
+    killer = Killer(seed=11, most_progress=4, most_delay_s=3.0)
+    for n in range(50):
+        path = tmp_path / f"killed{n}"
+        killer.finish(promptcot(TINY, path), path, kills=50 - killer.kills.total())
+        assert digests(path) == digests(whole)
+        print(
+            f"{path.name}: finished with the rows of the uninterrupted run; kills so far: {dict(killer.kills)}"
+        )
+        if killer.kills.total() >= 50:
+            return
+    pytest.fail(f"only {killer.kills.total()} kills")
 
 
 @pytest.mark.skipif(
@@ -79,10 +82,11 @@ def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(tmp
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.decode().strip()}")
+    env = environment()
     try:
         command = [sys.executable, "-m", "promptcot.cli", "annotate", str(TINY), "--run-dir", str(disk / "r")]
         seeds = [*command[:3], "seeds", *command[4:]]
-        assert subprocess.run(seeds, env=ENV, check=False, capture_output=True).returncode == 0
+        assert subprocess.run(seeds, env=env, check=False, capture_output=True).returncode == 0
         filler = disk / "filler"
         with filler.open("wb", buffering=0) as f:
             try:
@@ -90,11 +94,11 @@ def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(tmp
                     f.write(b"x" * 4096)
             except OSError:
                 pass
-        full = subprocess.run(command, env=ENV, check=False, capture_output=True, text=True)
+        full = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
         assert full.returncode == 2, full.stderr
         assert "No space left on device" in full.stderr
         assert "Traceback" not in full.stderr
         filler.unlink()
-        assert subprocess.run(command, env=ENV, check=False, capture_output=True).returncode == 0
+        assert subprocess.run(command, env=env, check=False, capture_output=True).returncode == 0
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)

@@ -60,6 +60,24 @@ def test_a_run_leaves_a_report_with_the_documented_numbers(finished: Path) -> No
     assert "simulated" in html
 
 
+def test_the_plan_counts_the_requests_that_the_run_made(finished: Path) -> None:
+    shown = cli("plan", TINY, "--json")
+    assert shown.returncode == 0, shown.stderr
+    planned = {(r["stage"], r["what"]): r["requests"]["high"] for r in json.loads(shown.stdout)["lines"]}
+    steps = json.loads(cli("show", finished, "--json").stdout)["steps"]
+    made = {s["step"].partition("_")[2]: s["rows_in"] for s in steps}
+    assert planned["em", "E-step: rationales of q"] == made["em/e1_samples"]
+    assert planned["em", "M-step: greedy rationales"] == made["em/m1_rationales"]
+    drawn = made["em/h0_samples"] + made["em/h1_samples"]
+    assert planned["em", "held-out: rationales of q"] == drawn
+    scores = ("h0_scores", "h1_scores", "h1_under_cold", "h1_cold_under_now")
+    assert planned["em", "held-out: scores under p and q"] == sum(made[f"em/{s}"] for s in scores)
+    assert planned["em", "held-out: problems of p"] == made["em/h0_written"] + made["em/h1_written"]
+    assert planned["synthesize", "problems of p"] == made["synthesize/problems"]
+    annotations = sum(n for (stage, _), n in planned.items() if stage == "annotate")
+    assert annotations == 2 * made["annotate/triples"]  # concepts, then rationale
+
+
 def test_running_again_does_nothing_and_changes_nothing(finished: Path) -> None:
     before, report = digests(finished), (finished / "report.json").read_bytes()
     again = cli("run", TINY, "--run-dir", finished)

@@ -40,26 +40,55 @@ def _label(name: str) -> str | None:
     return None
 
 
-def cost(steps: list[Step], wall_s: dict[str, float]) -> list[dict[str, Any]]:
-    """Per stage: wall time of this run, tokens sampled, scored and trained, and requests to servers."""
+def kept_problems(steps: list[Step]) -> int | None:
+    """Problems that the run has made and kept: labelled ones, or curated where there are no labels."""
+    found = {name[3:]: int(done["rows_out"]) for name, _, done in steps}
+    return found.get("label/problems", found.get("curate/problems"))
+
+
+def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, float]) -> list[dict[str, Any]]:
+    """Per stage: what was spent, in all and for each problem kept.
+
+    Args:
+        wall_s: Time on the wall by stage, over all sessions of the run.
+        capacity_s: The same times the workers there were.
+
+    Returns:
+        Rows with wall_s; worker_s and engine_s (of workers, and of that in engines and trainings); idle_share, the part
+        of the capacity in which no engine worked (waiting, verifying, writing, work lost to a kill); every count that
+        engines report (tokens, requests); and tokens, worker seconds per kept problem.
+    """
     out: dict[str, dict[str, Any]] = {}
     for name, _, done in steps:
         stage = name.partition("/")[0][3:]
-        row = out.setdefault(
-            stage, {"stage": stage, "wall_s": round(wall_s.get(stage, 0.0), 1), "worker_s": 0.0, "rows": 0}
-        )
-        row["worker_s"] = round(row["worker_s"] + done["seconds"], 1)
+        row = out.setdefault(stage, _nothing(stage, wall_s.get(stage, 0.0)))
+        row["worker_s"] += done["seconds"]
+        row["engine_s"] += done.get("engine_s", 0.0)
         row["rows"] += done["rows_in"]
-        for kind in (
-            "prompt_tokens",
-            "sampled_tokens",
-            "scored_tokens",
-            "trained_tokens",
-            "requests",
-            "retries",
-            "failed",
-        ):
-            row[kind] = row.get(kind, 0) + (done["usage"] or {}).get(kind, 0)
+        for kind, value in (done["usage"] or {}).items():
+            row[kind] = row.get(kind, 0) + value
+    kept = kept_problems(steps)
     for row in out.values():
-        row["rows_per_s"] = round(row["rows"] / row["wall_s"], 1) if row["wall_s"] else None
+        _ratios(row, capacity_s.get(row["stage"], 0.0), kept)
     return list(out.values())
+
+
+def _nothing(stage: str, wall_s: float) -> dict[str, Any]:
+    tokens = ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens")
+    zeros = dict.fromkeys(tokens, 0)
+    return {"stage": stage, "wall_s": round(wall_s, 1), "worker_s": 0.0, "engine_s": 0.0, "rows": 0, **zeros}
+
+
+def _ratios(row: dict[str, Any], capacity_s: float, kept: int | None) -> None:
+    row["rows_per_s"] = round(row["rows"] / row["wall_s"], 1) if row["wall_s"] else None
+    busy = row["engine_s"] / capacity_s if capacity_s and row["engine_s"] else None
+    row["idle_share"] = None if busy is None else round(max(0.0, 1.0 - busy), 3)
+    row["kept_problems"] = kept
+    row["tokens_per_kept"] = round(tokens_of(row) / kept, 1) if kept else None
+    row["worker_s_per_kept"] = round(row["worker_s"] / kept, 3) if kept else None
+    row["worker_s"], row["engine_s"] = round(row["worker_s"], 1), round(row["engine_s"], 1)
+
+
+def tokens_of(usage: dict[str, Any]) -> int:
+    """All tokens of a usage: prompts, samples, scores, training."""
+    return sum(int(v) for k, v in usage.items() if k.endswith("_tokens"))

@@ -6,20 +6,27 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
-from promptcot.store import write_atomic
+from promptcot.shards import write_atomic
 
 
 class Clock:
-    """Measures one session and adds up the earlier ones, kept as `<run>/sessions/<start>.json`."""
+    """Measures one session and adds up the earlier ones, kept as `<run>/sessions/<start>.json`.
 
-    def __init__(self, run: Path, interval_s: float = 1.0) -> None:
+    Args:
+        workers: Worker processes of this session: what could have been busy all the time.
+        leads: False for a helper (`--shard`): its time is capacity, not another hour on the wall.
+    """
+
+    def __init__(self, run: Path, workers: int = 1, leads: bool = True, interval_s: float = 1.0) -> None:
         self.folder, self.interval_s = run / "sessions", interval_s
+        self.workers, self.leads = workers, leads
         self.file = self.folder / f"{time.time_ns()}.json"
         self.stages: dict[str, float] = {}
         self.peak_bytes = 0
@@ -45,17 +52,25 @@ class Clock:
     def save(self) -> None:
         """Write this session's figures (called after every stage that did work)."""
         self._settle()
-        text = json.dumps({"wall_s": self.stages, "peak_rss_mb": self.peak_bytes / 2**20})
+        text = json.dumps(
+            {
+                "wall_s": self.stages, "peak_rss_mb": self.peak_bytes / 2**20, "workers": self.workers,
+                "leads": self.leads,
+            }
+        )  # fmt: skip
         write_atomic(self.file, text.encode())
 
     def wall_s(self) -> dict[str, float]:
         """Seconds per stage, earlier sessions included."""
         self._settle()
-        total = dict(self.stages)
-        for session in self._others():
-            for stage, seconds in session["wall_s"].items():
-                total[stage] = total.get(stage, 0.0) + seconds
-        return total
+        mine = {"wall_s": self.stages, "leads": self.leads}
+        return _added((s, 1.0) for s in [mine, *self._others()] if s.get("leads", True))
+
+    def capacity_s(self) -> dict[str, float]:
+        """Seconds per stage times workers, over all sessions and helpers: what engines could have been busy."""
+        self._settle()
+        mine = {"wall_s": self.stages, "workers": self.workers}
+        return _added((s, float(s.get("workers", 1))) for s in [mine, *self._others()])
 
     def peak_rss_mb(self) -> float:
         """Largest sum of resident memory of driver and workers, in MiB; shared pages count for each."""
@@ -83,3 +98,11 @@ class Clock:
                 except psutil.NoSuchProcess:
                     continue
             self.peak_bytes = max(self.peak_bytes, total)
+
+
+def _added(sessions: Iterable[tuple[dict[str, Any], float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for session, factor in sessions:
+        for stage, seconds in session["wall_s"].items():
+            total[stage] = total.get(stage, 0.0) + seconds * factor
+    return total

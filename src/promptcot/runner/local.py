@@ -1,7 +1,8 @@
 """The default runner: a pool of worker processes on this machine, no extra dependency.
 
-The contract any runner keeps: input rows are cut into shards of `shard_rows` in table order; a shard is a
-pure function of its rows; committed shards are skipped; rows come out the same whatever the worker count.
+The contract any runner keeps: input rows are cut into shards of `shard_rows` in table order; a shard is a pure
+function of its rows; committed shards are skipped, and their input is not even read; rows come out the same whatever
+the worker count. Another runner is another pool (`start`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import psutil
 
@@ -25,82 +25,134 @@ from promptcot.errors import UserError
 from promptcot.records import Record
 from promptcot.runner.progress import Bar, Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, ShardJob, call_artifact, call_shard, start
-from promptcot.store import Commit, Step, tree_digest, unwritable
+from promptcot.shards import Commit, unwritable
+from promptcot.store import Step, tree_digest
+from promptcot.team import Team
 
 T = TypeVar("T")
 
 
 class LocalRunner:
-    """Runs map functions and artifact functions in worker processes."""
+    """Runs map functions and artifact functions in worker processes of this machine.
 
-    def __init__(self, seed: int, workers: int, shard_rows: int, reporter: Reporter) -> None:
-        self.seed, self.shard_rows, self.reporter = seed, shard_rows, reporter
+    Args:
+        gpus: GPUs that one worker of a stage holds (`run.gpus`); stages not named hold none and see all.
+        team: The other processes on this run directory (`--shard`), if any.
+    """
+
+    def __init__(
+        self, seed: int, workers: int, shard_rows: int, reporter: Reporter, team: Team,
+        gpus: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.seed, self.shard_rows, self.reporter, self.team = seed, shard_rows, reporter, team
+        self.asked = workers
         self.workers = workers or psutil.cpu_count(logical=False) or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
+        self.gpus = dict(gpus or {})
+        self._pool: Executor | None = None
+        self._held = 0.0  # GPUs per worker of the running pool
         self._submitted: list[Future[Any]] = []
 
-    def __enter__(self) -> LocalRunner:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._pool:
-            if any(
-                not f.done() for f in self._submitted
-            ):  # stopped in the middle: do not wait for long calls
-                for child in multiprocessing.active_children():
-                    child.kill()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._close()
 
-    @property
-    def pool(self) -> ProcessPoolExecutor:
-        """The worker pool, started on first use."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self.workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=start,
-                initargs=(self.seed, os.getpid()),
-            )
+    def _close(self) -> None:
+        if self._pool:
+            if any(not f.done() for f in self._submitted):
+                self.kill()  # stopped in the middle: do not wait for long calls
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def kill(self) -> None:
+        """End the workers at once."""
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    def pool(self, stage: str) -> Executor:
+        """The workers for a stage; started anew when it needs another number of GPUs than the stage before."""
+        wanted = self.gpus.get(stage, 0.0)
+        if self._pool is None or wanted != self._held:
+            self._close()
+            self._pool, self._held = self.start(stage, wanted), wanted
         return self._pool
 
-    def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+    def start(self, stage: str, gpus: float) -> Executor:
+        """A pool of workers, each with `gpus` GPUs of its own (a share of one when below 1)."""
+        context = multiprocessing.get_context("spawn")
+        places = gpu_places(stage, gpus, visible_gpus()) if gpus else []
+        workers = min(self.workers, len(places)) if gpus else self.workers
+        slots = context.Queue() if gpus else None
+        for place in places[:workers]:
+            assert slots is not None
+            slots.put(place)
+        return ProcessPoolExecutor(
+            workers, mp_context=context, initializer=start, initargs=(self.seed, os.getpid(), slots)
+        )
+
+    def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:
         self._submitted = [f for f in self._submitted if not f.done()]
-        future = self.pool.submit(call, *args)
+        try:
+            future = self.pool(step.path.parent.name[3:]).submit(call, *args)
+        except BrokenProcessPool:  # it died between two calls
+            raise _dead_worker() from None
         self._submitted.append(future)
         return future
 
-    def map(self, step: Step[Any], rows: Iterable[Record], total: int, fn: MapFunction) -> None:
-        """Map every row of `rows` and commit the shards of `step` that are not committed yet."""
-        done = sum(c.rows_in for c in step.commits.values())
-        bar = self.reporter.bar(step.name, total, done)
-        pending: set[Future[Commit]] = set()
-        left = -(-total // self.shard_rows) - len(step.commits)
-        parallel = max(1, min(self.workers, left))
-        seen = 0
-        for shard, chunk in enumerate(chunks(rows, self.shard_rows)):
-            seen += len(chunk)
-            if shard in step.commits:
-                continue
-            job = ShardJob(step.path, shard, step.record, chunk, fn, parallel)
-            pending.add(self._submit(call_shard, job))
-            if len(pending) >= 2 * self.workers:
-                pending = self._collect(step, pending, bar)
-        while pending:
-            pending = self._collect(step, pending, bar)
-        step.finish(seen)
+    def map(self, step: Step[Any], rows: Sequence[Record], fn: MapFunction) -> None:
+        """Map every row of `rows`, shard by shard; returns when all shards of `step` are committed."""
+        shards = -(-len(rows) // self.shard_rows)
+        bar: Bar | None = None
+        waiting = False
+        while True:
+            todo = self.team.todo(step, shards)
+            if bar is None:
+                bar = self.reporter.bar(step.name, len(rows), sum(c.rows_in for c in step.commits.values()))
+            if todo:
+                self._run(step, rows, todo, fn, bar)
+            elif self.team.complete(step, shards):
+                break
+            else:
+                if not waiting:
+                    self.reporter.line(f"  {step.name}: waiting for the other shards")
+                waiting = True
+                self.team.pause(step.path / "done.json")
+        if self.team.leads:
+            step.finish(len(rows))
+        self.team.leave(step)
         totals = step.totals()
-        bar.close(
-            f"{totals['rows_out']:>6} rows"
-            + (f", {totals['rejected']} rejected" if totals["rejected"] else "")
-        )
+        rejected = f", {totals['rejected']} rejected" if totals["rejected"] else ""
+        bar.close(f"{totals['rows_out']:>6} rows{rejected}")
+
+    def _run(
+        self, step: Step[Any], rows: Sequence[Record], shards: Sequence[int], fn: MapFunction, bar: Bar
+    ) -> None:
+        home, size = self.team.home(step), self.shard_rows
+        parallel = min(self.workers, len(shards)) * self.team.count
+        pending: set[Future[Commit]] = set()
+        try:
+            for shard in shards:
+                chunk = list(rows[shard * size : (shard + 1) * size])
+                pending.add(
+                    self._submit(step, call_shard, ShardJob(home, shard, step.record, chunk, fn, parallel))
+                )
+                if len(pending) >= 2 * self.workers:
+                    pending = self._collect(step, pending, bar)
+            while pending:
+                pending = self._collect(step, pending, bar)
+        except UserError:
+            # Where the step is done, the leader did without this helper's part and tidied its folder up.
+            if self.team.leads or not step.done:
+                raise
 
     def _collect(self, step: Step[Any], pending: set[Future[Commit]], bar: Bar) -> set[Future[Commit]]:
         ready, pending = wait(pending, return_when=FIRST_COMPLETED)
         for future in ready:
             commit = _result(future)
-            step.append(commit)
+            self.team.commit(step, commit)
             tokens = commit.usage.get("sampled_tokens", 0) + commit.usage.get("scored_tokens", 0)
             bar.advance(commit.rows_in, tokens)
         return pending
@@ -114,7 +166,7 @@ class LocalRunner:
                 _clear(out)
             except OSError as e:
                 raise unwritable(out, e) from None
-            future = self._submit(call_artifact, fn, out)
+            future = self._submit(step, call_artifact, fn, out)
             running.append((step, out, future, self.reporter.bar(step.name, None)))
         while any(not f.done() for _, _, f, _ in running):
             for _, out, future, bar in running:
@@ -152,15 +204,41 @@ def _result(future: Future[T]) -> T:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise UserError(
-            "a worker process died",
-            expected="enough memory for the workers (a killed worker usually means there was not)",
-            do="the same command goes on where it stopped; --set run.workers=1 needs less memory",
-        ) from None
+        raise _dead_worker() from None
 
 
-def chunks(rows: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Cut a stream into lists of `size`."""
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _dead_worker() -> UserError:
+    return UserError(
+        "a worker process died",
+        expected="enough memory for the workers (a killed worker usually means there was not)",
+        do="the same command goes on where it stopped; --set run.workers=1 needs less memory",
+    )
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, by what CUDA_VISIBLE_DEVICES calls them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [g for g in given.split(",") if g.strip()]
+    found = sorted(int(p.name[6:]) for p in Path("/dev").glob("nvidia[0-9]*"))
+    return [str(n) for n in found]
+
+
+def gpu_places(stage: str, gpus: float, visible: Sequence[str]) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each worker that fits: whole GPUs of its own, or one of several on the same GPU.
+
+    Raises:
+        UserError: there are fewer GPUs than one worker needs.
+    """
+    if gpus < 1:
+        return [g for g in visible for _ in range(int(1 / gpus))] or _too_few(stage, gpus, visible)
+    each = round(gpus)
+    places = [",".join(visible[i : i + each]) for i in range(0, len(visible) - each + 1, each)]
+    return places or _too_few(stage, gpus, visible)
+
+
+def _too_few(stage: str, gpus: float, visible: Sequence[str]) -> NoReturn:
+    raise UserError(
+        f"stage '{stage}' needs {gpus:g} GPUs per worker (run.gpus); this process sees {len(visible)}",
+        do=f"--set run.gpus.{stage}=0 to run without, or a machine that has them",
+    )

@@ -18,11 +18,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from promptcot.lm.base import Engine, EngineSpec, Remote
 from promptcot.records import Record, Reject
-from promptcot.store import Commit, replies_file, rows_digest, write_shard
+from promptcot.shards import Commit, replies_file, write_shard
 
 MAX_ENGINES = 2
 
@@ -34,7 +34,7 @@ class Worker:
     """The state a map function can use: the run's seed and engines by spec (loaded once, least used dropped)."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.busy_s = seed, 0.0
         self._engines: OrderedDict[EngineSpec, Engine] = OrderedDict()
         self._before: dict[EngineSpec, dict[str, int]] = {}
         self.replies: Path | None = None  # where remote engines keep the replies of the shard at hand
@@ -50,6 +50,7 @@ class Worker:
                 self._before.pop(gone, None)
             self._engines[spec] = load_engine(spec)
         self._engines.move_to_end(spec)
+        return cast(Engine, Timed(self._engines[spec], self))
         engine = self._engines[spec]
         if isinstance(engine, Remote):
             engine.attend(self.replies, self.parallel)
@@ -75,6 +76,34 @@ class Worker:
             self._before[spec] = dict(now)
         return {k: v for k, v in sorted(total.items()) if v}
 
+    def engine_s(self) -> float:
+        """Seconds spent in sampling and scoring since the last call; the rest of a worker's time is idle for its engine."""
+        spent, self.busy_s = self.busy_s, 0.0
+        return spent
+
+
+class Timed:
+    """An engine whose `sample` and `score` count as the worker's busy time; everything else is the engine's own."""
+
+    def __init__(self, engine: Engine, worker: Worker) -> None:
+        self._engine, self._worker = engine, worker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed(self._engine.sample, *args, **kwargs)
+
+    def score(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed(self._engine.score, *args, **kwargs)
+
+    def _timed(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        started = time.monotonic()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._worker.busy_s += time.monotonic() - started
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -97,12 +126,9 @@ def do_shard(worker: Worker, job: ShardJob) -> Commit:
         raise AssertionError(f"{job.path}: {len(job.rows)} rows in, {len(results)} results")
     rejects = [r for r in results if isinstance(r, Reject)]
     rows = [r for r in results if not isinstance(r, Reject)]
-    size, reasons = write_shard(job.path, job.shard, job.record, rows, rejects)
-    return Commit(
-        shard=job.shard, rows_in=len(job.rows), rows_out=len(rows), rejected=len(rejects),
-        digest=f"{rows_digest(rows):032x}", rejects_digest=f"{rows_digest(rejects):032x}", bytes=size,
-        seconds=round(time.monotonic() - started, 3), usage=worker.usage(), reasons=reasons,
-        peak_rss_mb=peak_rss_mb(),
+    return write_shard(
+        job.path, job.shard, job.record, rows, rejects, started=started, usage=worker.usage(),
+        engine_s=worker.engine_s(), peak_rss_mb=peak_rss_mb(),
     )  # fmt: skip
 
 
@@ -115,12 +141,19 @@ def peak_rss_mb() -> float:
 _worker: Worker | None = None
 
 
-def start(seed: int, parent: int) -> None:
-    """Initialise a worker process (called by the pool)."""
-    global _worker
-    limit_threads()
+def start(seed: int, parent: int, gpus: Any = None) -> None:
+    """Initialise a worker process of the local pool; `gpus` is a queue with a place for each worker."""
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     die_with_parent(parent)
+    begin(seed)
+
+
+def begin(seed: int) -> None:
+    """Make this process a worker."""
+    global _worker
+    limit_threads()
     _worker = Worker(seed)
 
 
@@ -157,9 +190,12 @@ def call_artifact(fn: ArtifactFunction, out: Path) -> dict[str, Any]:
     started = time.monotonic()
     _worker.release()
     facts = fn(_worker, out)
+    _worker.engine_s()
+    seconds = round(time.monotonic() - started, 3)
     return {
         **facts,
         "usage": {**_worker.usage(), **facts.get("usage", {})},
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": seconds,
+        "engine_s": seconds,  # training is the engine's work; loading counts with it
         "peak_rss_mb": peak_rss_mb(),
     }

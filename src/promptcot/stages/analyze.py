@@ -43,8 +43,8 @@ def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> di
     report: dict[str, Any] = {
         "promptcot": __version__, "run": ctx.run.path.name, "recipe_name": recipe.name,
         "simulated": recipe.seeds.source == "pocket",
-        "funnel": funnel.funnel(steps), "em": em(ctx), "stages": funnel.cost(steps, wall),
-        "wall_s": round(sum(wall.values()), 1), "peak_rss_mb": ctx.clock.peak_rss_mb(),
+        "funnel": funnel.funnel(steps), "em": em(ctx), "stages": funnel.cost(steps, wall, ctx.clock.capacity_s()),
+        "kept_problems": funnel.kept_problems(steps), "wall_s": round(sum(wall.values()), 1), "peak_rss_mb": ctx.clock.peak_rss_mb(),
         "provenance": {
             "seed": recipe.run.seed, "python": provenance()["python"], "packages": package_versions(),
             "code_version": provenance()["code"], "program_runner": program_runner(ctx),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from promptcot.domains import get
-from promptcot.domains.base import Domain
 from promptcot.errors import UserError
 from promptcot.ids import row_id
 from promptcot.records import Ask, Problem, Record, Reject, Seed
@@ -19,7 +18,8 @@ from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, peak_rss_mb
 from promptcot.settings import Recipe
-from promptcot.store import Commit, Step, rows_digest, write_shard
+from promptcot.shards import write_shard
+from promptcot.store import Step, View
 
 R = TypeVar("R", bound=Record)
 
@@ -33,10 +33,6 @@ class Context:
     runner: LocalRunner
     reporter: Reporter
     clock: Clock
-
-    def domain(self, name: str) -> Domain:
-        """The domain with this recipe's templates."""
-        return get(name, self.recipe.templates)
 
     def load(self, stage: str, name: str, record: type[R]) -> Step[R]:
         """A finished step of an earlier stage."""
@@ -54,11 +50,21 @@ class Context:
         self, stage: str, name: str, record: type[R], rows: Sequence[Record], fn: MapFunction,
         *, params: Any, inputs: dict[str, str], version: int = 1,
     ) -> Step[R]:  # fmt: skip
-        """Every row of `rows` through `fn` in the workers: one output or one reject for each."""
+        """Every row of `rows` through `fn` in the workers: one output or one reject for each.
+
+        `rows` may be a view (`promptcot.store.View`): only the shards that are worked on are read.
+        """
         step = self.run.step(stage, name, record, params, inputs, version)
         if not step.done:
-            self.runner.map(step, rows, len(rows), fn)
-        return step
+            self.runner.map(step, rows, fn)
+        return self._finished(step)
+
+    def _finished(self, step: Step[R]) -> Step[R]:
+        """The step as the leader wrote it; a helper waits for that."""
+        if self.run.team.leads:
+            return step
+        self.run.team.wait(step.path / "done.json")
+        return Step.load(step.path, step.record)
 
     def table(
         self, stage: str, name: str, record: type[R], build: Callable[[], tuple[int, Iterable[R], Sequence[Reject]]],
@@ -66,19 +72,23 @@ class Context:
     ) -> Step[R]:  # fmt: skip
         """A whole table at once: `build` returns (rows in, rows out, rejects). For joins, votes, dedup."""
         step = self.run.step(stage, name, record, params, inputs, version)
-        if step.done:
-            return step
+        if step.done or not self.run.team.leads:
+            return self._finished(step)
+        started = time.monotonic()
         rows_in, out, rejects = build()
-        rows = list(out)
-        size, reasons = write_shard(step.path, 0, record, rows, rejects)
-        commit = Commit(
-            shard=0, rows_in=rows_in, rows_out=len(rows), rejected=len(rejects), digest=f"{rows_digest(rows):032x}",
-            rejects_digest=f"{rows_digest(rejects):032x}", bytes=size, seconds=0.0, usage={}, reasons=reasons,
+        commit = write_shard(
+            step.path,
+            0,
+            record,
+            list(out),
+            rejects,
+            rows_in=rows_in,
+            started=started,
             peak_rss_mb=peak_rss_mb(),
-        )  # fmt: skip
+        )
         step.append(commit)
         step.finish(rows_in)
-        self.reporter.line(f"  {step.name:<28} {len(rows):>6} rows" + _because(reasons))
+        self.reporter.line(f"  {step.name:<28} {commit.rows_out:>6} rows" + _because(commit.reasons))
         return step
 
     def artifacts(
@@ -89,9 +99,9 @@ class Context:
             self.run.step(stage, name, Record, params, inputs, version) for name, _, params, inputs in jobs
         ]
         todo = [(step, job[1]) for step, job in zip(steps, jobs, strict=True) if not step.done]
-        if todo:
+        if todo and self.run.team.leads:
             self.runner.artifacts(todo)
-        return steps
+        return [self._finished(step) for step in steps]
 
 
 def check_rejects(step: Step[R], limit: float, key: str) -> None:
@@ -117,17 +127,24 @@ def _because(reasons: dict[str, int]) -> str:
     return ", rejected: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items())
 
 
-def asks(stage: str, rows: Iterable[Seed | Problem], samples: int | range, params: Any = None) -> list[Ask]:
-    """Explode rows into (row, sample index) units, each with an id of its own."""
+def asks(
+    stage: str, rows: Sequence[Seed] | Sequence[Problem], samples: int | range, params: Any = None
+) -> Sequence[Ask]:
+    """Explode rows into (row, sample index) units, each with an id of its own; made when they are asked for."""
     indices = range(samples) if isinstance(samples, int) else samples
-    return [
-        Ask(
-            row_id(stage, 1, [r.id], params, k), r.id, k, r.domain, r.level, list(r.concepts), r.problem,
-            r.answer, list(r.tests),
-        )
-        for r in rows
-        for k in indices
-    ]  # fmt: skip
+    each = len(indices)
+
+    def make(start: int, stop: int) -> list[Ask]:
+        first = start // each
+        here = rows[first : (stop - 1) // each + 1]
+        return [_ask(stage, here[i // each - first], indices[i % each], params) for i in range(start, stop)]
+
+    return View(len(rows) * each, make)
+
+
+def _ask(stage: str, r: Seed | Problem, k: int, params: Any) -> Ask:
+    ident = row_id(stage, 1, [r.id], params, k)
+    return Ask(ident, r.id, k, r.domain, r.level, list(r.concepts), r.problem, r.answer, list(r.tests))
 
 
 def model_key(path: str) -> str:

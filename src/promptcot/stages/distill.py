@@ -32,7 +32,7 @@ def run(ctx: Context) -> None:
     settings, style = ctx.recipe.distill, ctx.recipe.templates
     assert settings is not None
     curated = ctx.load("curate", "problems", Problem)
-    problems = pick(list(curated.rows()), settings.problems, ctx.recipe.run.seed)
+    problems = pick(curated.rows(), settings.problems, ctx.recipe.run.seed)
     write = partial(trace, settings=settings, style=style)
     params = {
         "teacher": settings.teacher.key(), "traces": settings.traces_per_problem, "problems": settings.problems,

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from heapq import nsmallest
 
 from promptcot.domains import get
 from promptcot.errors import UserError
@@ -62,11 +63,11 @@ def run(ctx: Context) -> None:
         )
 
 
-def pick(problems: list[Problem], limit: int, run_seed: int) -> list[Problem]:
+def pick(problems: Sequence[Problem], limit: int, run_seed: int) -> Sequence[Problem]:
     """All problems, or a random `limit` of them (by a digest, so the choice is stable)."""
     if not limit or len(problems) <= limit:
         return problems
-    return sorted(problems, key=lambda p: digest([run_seed, p.id]))[:limit]
+    return nsmallest(limit, problems, key=lambda p: digest([run_seed, p.id]))
 
 
 # --- attempts, in waves

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 from promptcot.analysis.report import render
 from promptcot.ids import digest
+from promptcot.shards import write_atomic
 from promptcot.stages.analyze import saved
 from promptcot.stages.context import Context
-from promptcot.store import write_atomic
 
 NAME = "report"
 

@@ -18,6 +18,7 @@ from promptcot.settings import Synthesize
 from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
 from promptcot.stages.context import Context
 from promptcot.stages.em import kept_model
+from promptcot.store import View
 
 NAME = "synthesize"
 
@@ -68,8 +69,8 @@ def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, li
     return n, problems, rejects
 
 
-def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> list[Ask]:
-    """One unit of work per problem to write. Only train triples lend their concepts."""
+def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> Sequence[Ask]:
+    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts."""
     known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
     if settings.concepts:
         given = read_lists(settings.concepts, known[0].domain, known[0].level)
@@ -79,11 +80,12 @@ def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> 
             known, settings.problems, seed=row_seed(run_seed, NAME), novel=settings.novel,
             code_share=settings.code_share, levels=settings.levels, sizes=settings.sizes,
         )  # fmt: skip
-    return [
-        Ask(row_id(NAME, 1, [row.domain, row.level, *row.concepts], None, n), "", n, row.domain, row.level,
-            list(row.concepts), "")
-        for n, row in enumerate(lists)
-    ]  # fmt: skip
+    return View(len(lists), lambda a, b: [_request(lists[n], n) for n in range(a, b)])
+
+
+def _request(row: ConceptList, n: int) -> Ask:
+    ident = row_id(NAME, 1, [row.domain, row.level, *row.concepts], None, n)
+    return Ask(ident, "", n, row.domain, row.level, list(row.concepts), "")
 
 
 def generate(

@@ -1,0 +1,38 @@
+"""The line of steps (`tests.runner.line`) as processes, and its digests when one process does it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.runner import line
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(path: Path, *args: str) -> subprocess.Popen[str]:
+    """One process of the line: DIR [i/n] [runner] [workers] [pause_s]."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", "tests.runner.line", str(path), *args]
+    return subprocess.Popen(command, env=env, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+
+
+def digests(path: Path) -> dict[str, str]:
+    return {
+        str(f.parent.relative_to(path)): json.loads(f.read_text())["digest"] for f in path.rglob("done.json")
+    }
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of one process with one worker."""
+    path = tmp_path_factory.mktemp("line") / "alone"
+    line.main(str(path))
+    found = digests(path)
+    assert len(found) == 4
+    return found

@@ -1,0 +1,98 @@
+"""Workers and the GPUs they hold; views of rows that are read only where they are worked on."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.runner import line
+from tests.runner.conftest import digests
+
+from promptcot.errors import UserError
+from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.records import Seed
+from promptcot.runner.local import LocalRunner, gpu_places, visible_gpus
+from promptcot.runner.progress import Reporter
+from promptcot.runner.worker import Worker
+from promptcot.stages.context import asks
+from promptcot.store import Step, View
+from promptcot.team import Team
+
+
+def test_the_worker_count_changes_nothing(tmp_path: Path, alone: dict[str, str]) -> None:
+    line.main(str(tmp_path / "r"), workers="2")
+    assert digests(tmp_path / "r") == alone
+
+
+def test_gpus_are_dealt_out_whole_or_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_places("em", 2.0, ["0", "1", "2", "3", "4"]) == ["0,1", "2,3"]
+    assert gpu_places("em", 0.5, ["4", "7"]) == ["4", "4", "7", "7"]
+    with pytest.raises(
+        UserError, match=r"stage 'em' needs 2 GPUs per worker \(run\.gpus\); this process sees 1"
+    ):
+        gpu_places("em", 2.0, ["0"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert visible_gpus() == ["3", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+
+
+def test_a_worker_sees_only_the_gpus_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    with LocalRunner(1, 4, 8, Reporter(quiet=True), Team(tmp_path), {"em": 2.0}) as runner:
+        assert runner.pool("em").submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5,7"
+        assert runner.pool("em") is runner.pool("em")
+
+
+def test_a_worker_that_died_between_two_calls_is_named(tmp_path: Path) -> None:
+    step = Step(tmp_path / "01_seeds" / "seeds", Seed, {}, {})
+    with LocalRunner(1, 1, 8, Reporter(quiet=True), Team(tmp_path)) as runner:
+        pool = runner.pool("seeds")
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(os._exit, 1).result()
+        with pytest.raises(UserError, match="a worker process died"):
+            runner.map(step, line.build()[1], partial(line.upper, pause_s=0.0))
+
+
+def test_engine_time_is_that_of_sampling_and_scoring() -> None:
+    worker = Worker(1)
+    engine = worker.engine(EngineSpec("scripted", "tests.runner.line:slow_answer"))
+    assert engine.name == "scripted:tests.runner.line:slow_answer"  # everything else is the engine's own
+    assert engine.sample([Prompt(1, text="a"), Prompt(2, text="b")], SamplingParams())[1].text == "b!"
+    assert worker.engine_s() >= 0.04  # twice 20 ms asleep
+    assert worker.engine_s() == 0.0
+    assert worker.usage()["sampled_tokens"] == 4
+
+
+def test_a_view_is_the_list_it_stands_for() -> None:
+    made: list[tuple[int, int]] = []
+
+    def make(a: int, b: int) -> list[int]:
+        made.append((a, b))
+        return [n * n for n in range(a, b)]
+
+    view, plain = View(1200, make), [n * n for n in range(1200)]
+    assert made == []
+    assert view[1000:1003] == plain[1000:1003]
+    assert made == [(1000, 1003)]  # nothing before it was made
+    assert list(view) == plain
+    assert list(view[7:90:13]) == plain[7:90:13]
+    assert (view[-1], len(view), view[5:5]) == (plain[-1], 1200, [])
+    with pytest.raises(IndexError):
+        view[1200]
+
+
+def test_exploded_rows_are_the_same_wherever_they_are_cut() -> None:
+    seeds = line.build()[1]
+    whole = list(asks("line", seeds, 3))
+    assert [(a.of, a.sample) for a in whole[:4]] == [
+        (seeds[0].id, 0),
+        (seeds[0].id, 1),
+        (seeds[0].id, 2),
+        (seeds[1].id, 0),
+    ]
+    assert len({a.id for a in whole}) == 300
+    assert [*asks("line", seeds, 3)[:8], *asks("line", seeds, 3)[8:299]] == whole[:299]
