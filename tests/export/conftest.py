@@ -13,7 +13,8 @@ from promptcot.pocket import MODEL_DIR
 from promptcot.records import Decision, Pair, Problem, Record, Trace, Triple, UnitTest
 from promptcot.rundir import RunDir
 from promptcot.settings import Recipe
-from promptcot.store import Commit, Step, rows_digest, write_shard
+from promptcot.shards import write_shard
+from promptcot.store import Step
 
 PROBLEMS = [
     Problem("m1", "math", "2", ["gcd"], "Ask for a gcd.", "What is gcd(12, 18)?", answer="6", label_votes=7),
@@ -64,9 +65,7 @@ def put(run: RunDir, stage: str, name: str, shards: Sequence[Sequence[Record]]) 
     """A finished step with these shards."""
     step: Step[Any] = run.step(stage, name, type(shards[0][0]), {}, {}, 1)
     for n, rows in enumerate(shards):
-        size, _ = write_shard(step.path, n, type(rows[0]), rows, [])
-        digest = f"{rows_digest(rows):032x}"
-        step.append(Commit(n, len(rows), len(rows), 0, digest, f"{0:032x}", size, 0.0, {}, {}))
+        step.append(write_shard(step.path, n, type(rows[0]), rows, []))
     step.finish(sum(map(len, shards)))
 
 

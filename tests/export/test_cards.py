@@ -32,7 +32,7 @@ def test_datasets_loads_every_table_of_the_folder_by_its_card(run_dir: Path, tmp
     import datasets
 
     write(run_dir, "parquet", tmp_path / "out", "cc-by-4.0")
-    expected = {
+    expected: dict[str, Any] = {
         "problems": PROBLEMS, "pairs": [*PAIRS[1], *PAIRS[2]], "traces": TRACES, "triples": [TRIPLES[0], TRIPLES[2]]
     }  # fmt: skip
     for table, records in expected.items():
@@ -57,10 +57,10 @@ def test_datasets_loads_what_every_target_is_given(run_dir: Path, tmp_path: Path
 def test_the_hubs_own_classes_read_the_cards(run_dir: Path, tmp_path: Path) -> None:
     from huggingface_hub import DatasetCard, ModelCard
 
-    data = DatasetCard(write(run_dir, "parquet", tmp_path / "d", "cc-by-4.0")).data
+    data: Any = DatasetCard(write(run_dir, "parquet", tmp_path / "d", "cc-by-4.0")).data
     assert (data.license, data.size_categories) == ("cc-by-4.0", ["n<1K"])
     export_model(run_dir, "solver", tmp_path / "m", "apache-2.0")
-    model = ModelCard((tmp_path / "m" / "README.md").read_text()).data
+    model: Any = ModelCard((tmp_path / "m" / "README.md").read_text()).data
     assert (model.license, model.library_name, model.base_model) == (
         "apache-2.0",
         "transformers",

@@ -23,8 +23,9 @@ from promptcot.lm.server import Server
 from promptcot.records import Ask, Reject, Rollout
 from promptcot.runner.worker import ShardJob, Worker, do_shard
 from promptcot.settings import Rules
+from promptcot.shards import replies_file
 from promptcot.stages.solving import attempt
-from promptcot.store import Step, replies_file
+from promptcot.store import Step
 
 # fault -> the reason of the reject when it never stops; the others are never held against a row
 REASONS = {

@@ -51,7 +51,9 @@ def context(tmp_path: Path) -> Iterator[Any]:
         settings = recipe(tmp_path, *names)
         run = RunDir(tmp_path / name, settings)
         opened.append(run)
-        ctx = Context(settings, run, LocalRunner(1, 1, 8, reporter), reporter, Clock(tmp_path / name))
+        ctx = Context(
+            settings, run, LocalRunner(1, 1, 8, reporter, run.team), reporter, Clock(tmp_path / name)
+        )
         made = [Problem(t, "math", "1", ["x"], "z", t) for t in (LEAK, CLEAN)]
         ctx.table("synthesize", "problems", Problem, lambda: (2, made, []), params={}, inputs={})
         ctx.table("seeds", "seeds", Seed, lambda: (0, [], []), params={}, inputs={})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,14 @@ from promptcot.store import Step
 TEXT = (
     "Take the number {} and add the digits of its square, then say what is left of it. What number is that?"
 )
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"source": "PromptCoT-Math", "prompt": wrap(TEXT.format(i), "math"), "answer": str(i)} for i in range(3)
 ]
 ROWS.append({"source": "PromptCoT-Code", "prompt": wrap("Read n. Print n plus one, and nothing else.", "code"),
              "test_cases": [{"input": "1", "output": "2"}]})  # fmt: skip
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> Path:
+def write(path: Path, rows: Sequence[dict[str, object]]) -> Path:
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     return path
 

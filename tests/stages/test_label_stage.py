@@ -18,6 +18,7 @@ from promptcot.settings import Recipe
 from promptcot.stages import analyze, label
 from promptcot.stages.context import Context
 from promptcot.store import Step
+from promptcot.team import Team
 from promptcot.verify.answers import equivalent
 
 PROBLEMS = [
@@ -32,9 +33,10 @@ LABEL = {
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[LocalRunner]:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRunner]:
     """One warm worker for all runs of this file."""
-    with LocalRunner(1, 1, 16, Reporter(quiet=True)) as runner:
+    team = Team(tmp_path_factory.mktemp("team"))
+    with LocalRunner(1, 1, 16, Reporter(quiet=True), team) as runner:
         yield runner
 
 
@@ -142,7 +144,7 @@ def test_a_run_that_was_cut_off_between_waves_ends_with_the_same_rows(
 
 @pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(waves: Done, tmp_path: Path) -> None:
-    with LocalRunner(1, 2, 5, Reporter(quiet=True)) as two:
+    with LocalRunner(1, 2, 5, Reporter(quiet=True), Team(tmp_path)) as two:
         again = run(tmp_path / "two", two, waves=WAVES)
     assert {n: step.digest for n, step in again.steps.items()} == {
         n: step.digest for n, step in waves.steps.items()

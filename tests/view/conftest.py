@@ -10,7 +10,7 @@ import pytest
 from promptcot.recipe import parse
 from promptcot.records import Pair, Problem, Record, Reject, Rollout, Seed, Triple
 from promptcot.rundir import RunDir
-from promptcot.store import Commit, rows_digest, write_shard
+from promptcot.shards import write_shard
 
 PROBLEMS = 120
 HOSTILE = '<script>alert("x")</script>'
@@ -24,11 +24,7 @@ def put(
     step = run.step(stage, step_name, type(rows[0]), {}, {}, 1)
     for at in range(0, len(rows), shard):
         part, refused = rows[at : at + shard], list(rejects) if at == 0 else []
-        size, reasons = write_shard(step.path, at // shard, type(rows[0]), part, refused)
-        step.append(
-            Commit(at // shard, len(part) + len(refused), len(part), len(refused), f"{rows_digest(part):032x}",
-                   f"{rows_digest(refused):032x}", size, 0.0, {}, reasons)
-        )  # fmt: skip
+        step.append(write_shard(step.path, at // shard, type(rows[0]), part, refused))
     step.finish(len(rows) + len(rejects))
 
 

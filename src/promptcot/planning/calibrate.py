@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.domains import get
-from promptcot.lm.base import Engine, Part, Prompt
+from promptcot.lm.base import Engine, Part, Prompt, Sample
 from promptcot.lm.load import load_engine, model_path
 from promptcot.planning.figures import FREE, Figures, Kind
 from promptcot.planning.work import Flow, Work
@@ -104,7 +104,8 @@ def _sample(recipe: Recipe, engine: Engine, tokens: int) -> Callable[[int], int]
         calls[0] += 1
         ids = engine.encode(domain.generator_prompt(concepts, "1"))
         prompts = [Prompt(seed=calls[0] * 100_003 + i, ids=ids) for i in range(rows)]
-        return sum(len(s.ids) + (s.finish == "stop") for s in engine.sample(prompts, params))
+        drawn = [s for s in engine.sample(prompts, params) if isinstance(s, Sample)]
+        return sum(s.tokens + (s.finish == "stop") for s in drawn)
 
     return one
 
@@ -131,7 +132,7 @@ def _text(engine: Engine, tokens: int) -> Sequence[int]:
 
 def _train(model: Model, tokens: int, settings: Training, seconds: float, clock: Clock) -> float:
     """Trained tokens per second of a few micro batches; the difference of two runs leaves loading out."""
-    from promptcot.train.common import Row
+    from promptcot.train.common import Row, Start
     from promptcot.train.sft import sft
 
     micro = settings.micro_batch_size
@@ -141,7 +142,7 @@ def _train(model: Model, tokens: int, settings: Training, seconds: float, clock:
     def timed(steps: int) -> float:
         with tempfile.TemporaryDirectory() as out:
             started = clock()
-            sft(Path(out), [row] * (micro * steps), model_path(model.model), model.dtype, plain, 1)
+            sft(Path(out), [row] * (micro * steps), Start(model_path(model.model), model.dtype, 1), plain)
             return clock() - started
 
     timed(1)  # imports and caches

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from promptcot.errors import UserError
 from promptcot.planning.figures import Figures, Kind, Range
-from promptcot.settings import Model, Recipe, Training
+from promptcot.settings import Model, Recipe, SelfPlay, Training
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,16 @@ class Flow:
         each = self.attempt(s.model, s.sampling.max_tokens)
         yield Work("selfplay", "rollouts", "sample", s.model, self.labelled * s.rollouts, each)
         answer = (self.x + each).capped(s.training.max_tokens) * s.training.epochs
-        pairs = self.labelled * self.share("paired") * s.pairs_per_problem
-        yield Work("selfplay", "DPO", "dpo", s.model, pairs * 2, answer)
+        useful = self.labelled * self.share("paired")  # neither always solved nor never
+        if s.method == "dpo":
+            yield Work("selfplay", "DPO", "dpo", s.model, useful * _pairs(s) * 2, answer)
+        elif s.method == "sft":
+            rows = useful * float(min(s.traces_per_problem, s.rollouts))
+            yield Work("selfplay", "SFT on right attempts", "train", s.model, rows, answer)
+        else:
+            rows = useful * float(s.grpo.group)
+            yield Work("selfplay", "attempts of GRPO", "sample", s.model, rows * s.training.epochs, each)
+            yield Work("selfplay", "GRPO", "train", s.model, rows, answer)
 
     def distill(self) -> Iterator[Work]:
         """Traces of the teacher, SFT of the student."""
@@ -202,3 +210,16 @@ def train_seeds(recipe: Recipe) -> int:
 
 def _limit(count: int) -> float:
     return count or float("inf")
+
+
+def _pairs(s: SelfPlay) -> Range:
+    """Pairs of a problem with right and wrong attempts; "min" and "all" by how many of each there may be."""
+    n = s.rollouts
+    found = s.pairs_per_problem
+    if found == "min":
+        pairs = Range(1, max(1, n // 4), max(1, n // 2))
+    elif found == "all":
+        pairs = Range(n - 1, max(1, n * n // 6), max(1, n * n // 4))
+    else:
+        pairs = Range.of(float(found))
+    return pairs.capped(s.max_pairs) if s.max_pairs else pairs

@@ -15,13 +15,14 @@ from promptcot.evals.results import LEGEND, Entry, entry, rating, read_results
 from promptcot.evals.scoring import score
 from promptcot.evals.tasks import Attempt, Task, attempts
 from promptcot.ids import row_seed
-from promptcot.lm.base import ContextOverflow, Engine, EngineSpec, Prompt, Sample, SamplingParams
+from promptcot.lm.base import ContextOverflow, Engine, EngineSpec, Failure, Prompt, Sample, SamplingParams
 from promptcot.records import Problem, Reject, Rollout, Seed, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import BenchmarkName, Evaluate, Model, Recipe, Rules
+from promptcot.shards import rows_digest
 from promptcot.stages.context import Context, model_key
 from promptcot.stages.solving import limits, rules_for
-from promptcot.store import Step, rows_digest, write_atomic
+from promptcot.store import Step, write_atomic
 from promptcot.verify.answers import Mode
 
 NAME = "evaluate"
@@ -155,8 +156,11 @@ def sit(
     for row, sample in zip(rows, _sample(engine, prompts, params), strict=True):
         task, text, finish, tokens = row.task, "", "length", 0
         answer, verdict, reason = None, Verdict.NO_ANSWER, "prompt_too_long"
+        if isinstance(sample, Failure):
+            out.append(sample.reject(row.id))
+            continue
         if sample is not None:
-            text, finish, tokens = sample.text, sample.finish, len(sample.ids)
+            text, finish, tokens = sample.text, sample.finish, sample.tokens
             answer, verdict, reason = score(
                 task, text, finish == "stop", answers, limits(rules), rules.sandbox
             )
@@ -169,7 +173,7 @@ def sit(
     return out
 
 
-def _sample(engine: Engine, prompts: list[Prompt], params: SamplingParams) -> list[Sample | None]:
+def _sample(engine: Engine, prompts: list[Prompt], params: SamplingParams) -> list[Sample | Failure | None]:
     """One sample per prompt, None for a prompt that is too long; halves find it, as batches change no result."""
     try:
         return list(engine.sample(prompts, params))

@@ -128,7 +128,7 @@ def _because(reasons: dict[str, int]) -> str:
 
 
 def asks(
-    stage: str, rows: Sequence[Seed] | Sequence[Problem], samples: int | range, params: Any = None
+    stage: str, rows: Sequence[Seed | Problem], samples: int | range, params: Any = None
 ) -> Sequence[Ask]:
     """Explode rows into (row, sample index) units, each with an id of its own; made when they are asked for."""
     indices = range(samples) if isinstance(samples, int) else samples

@@ -12,9 +12,9 @@ from promptcot.curation.dedup import find_duplicates, normalize_text
 from promptcot.domains import get
 from promptcot.records import Problem, Reject, Seed
 from promptcot.settings import Curate
+from promptcot.shards import rows_digest
 from promptcot.stages.benchmarks import references
 from promptcot.stages.context import Context
-from promptcot.store import rows_digest
 
 NAME = "curate"
 

@@ -35,7 +35,7 @@ def application(run: Run, hosts: set[str]) -> web.Application:
     except ModuleNotFoundError as error:
         raise MissingExtra("aiohttp", "view") from error
 
-    @web.middleware
+    @web.middleware  # type: ignore[untyped-decorator]
     async def guard(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
