@@ -63,16 +63,31 @@ def read(path: Path) -> tuple[Study, dict[tuple[int, str], Recipe]]:
 
 
 def run(path: Path, directory: Path, quiet: bool) -> dict[str, Any]:
-    """Run all arms under all seeds (finished ones are kept) and write `study.json`; returns its content."""
+    """Run all arms under all seeds (finished ones are kept) and write `study.json`; returns its content.
+
+    An arm that cannot be finished (a model that writes no usable problem, say) is a result too: it is left out of the
+    rows, its reason is in `failed`, and the other arms go on.
+
+    Raises:
+        UserError: a wrong study, or the first arm cannot be finished.
+    """
     study, recipes = read(path)
     first = next(iter(study.arms))
+    failed: dict[str, str] = {}
     for (seed, arm), recipe in recipes.items():
         base = str(directory / f"seed-{seed}" / first)
         reporter = Reporter(quiet=quiet)
         reporter.line(f"[bold]seed {seed}, arm {arm}[/bold]")
-        execute(recipe, recipe.stages(), reporter, base, None if arm == first else arm)
-    data = {"study": path.name, "recipe": study.recipe, "seeds": study.seeds, "arms": study.arms,
-            "rows": summary(directory, study)}  # fmt: skip
+        try:
+            execute(recipe, recipe.stages(), reporter, base, None if arm == first else arm)
+        except UserError as e:
+            if arm == first:
+                raise
+            failed.setdefault(arm, f"seed {seed}: {e.seen}")
+            reporter.line(f"  arm {arm} cannot be finished: {e.seen}")
+    done = study.model_copy(update={"arms": {a: s for a, s in study.arms.items() if a not in failed}})
+    data = {"study": path.name, "recipe": study.recipe, "seeds": study.seeds, "arms": study.arms, "failed": failed,
+            "rows": summary(directory, done)}  # fmt: skip
     write_atomic(directory / "study.json", json.dumps(data, indent=1).encode())
     return data
 

@@ -35,17 +35,25 @@ def test_arms_and_seeds_end_in_paired_changes(cli: Cli, tmp_path: Path) -> None:
     # Half of the answers are long: the arm with few tokens cuts them.
     texts = [f"{'Well. ' * 9 if i % 2 else ''}\\boxed{{{i + 1}}}" for i in range(6)]
     key = {f"{row['problem']}{ASK}": text for row, text in zip(ROWS, texts, strict=True)}
-    path = files(tmp_path, {"full": [], "same": [], "short": ["evaluate.benchmark_sampling.max_tokens=12"]})
+    short, lost = (
+        "evaluate.benchmark_sampling.max_tokens=12",
+        "evaluate.benchmarks.aime24.source=nowhere.jsonl",
+    )
+    path = files(tmp_path, {"full": [], "lost": [lost], "same": [], "short": [short]})
     done = cli("evaluate", "study", path, "--out", tmp_path / "out", completions=key)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("12 rows") == 2  # full and short; "same" takes over what "full" did
     found = json.loads((tmp_path / "out" / "study.json").read_text())
     (row,) = found["rows"]
     assert (row["model"], row["benchmark"]) == ("model", "aime24")
-    full, same, short = (row["arms"][a] for a in ("full", "same", "short"))
+    assert found["failed"] == {
+        "lost": "seed 1: there is no file 'nowhere.jsonl'"
+    }  # a result, which stops no other
+    assert "lost cannot be finished: seed 1: there is no file" in done.stdout
+    full, same, cut = row["arms"].values()
     assert (full["mean"], full["by_seed"], full["problems"]) == (1.0, [1.0], 6)
     assert (same["change"]["mean"], same["change"]["clear"]) == (0.0, False)
-    assert (short["mean"], short["change"]["mean"], short["change"]["problems"]) == (0.5, -0.5, 6)
+    assert (cut["mean"], cut["change"]["mean"], cut["change"]["problems"]) == (0.5, -0.5, 6)
     assert "50.0 (50.0)" in done.stdout
     assert "-50.0 [" in done.stdout
 

@@ -111,7 +111,8 @@ def study(data: dict[str, Any], console: Console) -> None:
     )
     table.add_column("model, benchmark")
     for arm in data["arms"]:
-        table.add_column(arm, justify="right")
+        if arm not in data["failed"]:
+            table.add_column(arm, justify="right")
     for row in data["rows"]:
         cells = []
         for found in row["arms"].values():
@@ -119,6 +120,8 @@ def study(data: dict[str, Any], console: Console) -> None:
             cells.append(f"{percent(found['mean'])} ({seeds}){_change(found.get('change'), True)}")
         table.add_row(f"{row['model']}, {row['benchmark']}", *cells)
     console.print(table)
+    for arm, reason in data["failed"].items():
+        console.print(f"{arm} cannot be finished: {reason}", highlight=False, soft_wrap=True, markup=False)
 
 
 _STUDY = (
