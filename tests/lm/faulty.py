@@ -71,6 +71,7 @@ class Faulty:
     plan: Plan = lambda body, n: None
     delay_s: float = 0.0
     healthy: bool = True
+    sick: int = 0  # times that /health still says no
     seen: list[Seen] = field(default_factory=list)
     inside: int = 0
     most_inside: int = 0
@@ -86,7 +87,8 @@ class Faulty:
         return sum(s.body == body for s in self.seen)
 
     async def _health(self, _: web.Request) -> web.Response:
-        return web.Response(status=200 if self.healthy else 503)
+        self.sick -= 1
+        return web.Response(status=200 if self.healthy and self.sick < 0 else 503)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

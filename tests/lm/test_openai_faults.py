@@ -51,7 +51,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def server(running: Running, **limits: Any) -> Server:
-    given = {"timeout_s": 0.5, "deadline_s": 30.0, "tries": 3, "patience_s": 0.2, **limits}
+    given = {"timeout_s": 30.0, "deadline_s": 30.0, "tries": 3, "patience_s": 0.2, **limits}
     return Server.model_validate({"base_url": running.base_url, **given})
 
 
@@ -86,13 +86,14 @@ def draw(engine: OpenAIEngine, count: int) -> list[Sample | Failure]:
 def test_a_passing_fault_costs_a_retry_and_no_row(fault: str, faulty: tuple[Faulty, Running]) -> None:
     made, running = faulty
     made.plan = rows_only(lambda body, n: fault if number(body) == 1 and n == 0 else None)
-    engine = OpenAIEngine(server(running), "m")
+    engine = OpenAIEngine(server(running, timeout_s=0.5 if fault == "hang" else 30.0), "m")
     found = draw(engine, 6)
     assert [s.text if isinstance(s, Sample) else s for s in found] == [
         f"row {i} !#{100 + i}" for i in range(6)
     ]
     rows = [s.body for s in made.seen if "row " in s.body["messages"][-1]["content"]]
-    assert len(rows) == engine.usage()["requests"] - (len(made.seen) - len(rows))
+    if fault != "hang":  # where a try was given up, the server may not have seen it
+        assert len(made.seen) == engine.usage()["requests"]
     if fault != "twice":
         assert engine.usage()["retries"] >= 1
         assert made.count(next(b for b in rows if number(b) == 1)) >= 2
@@ -105,7 +106,9 @@ def test_a_lasting_fault_is_a_reject_with_its_reason_and_harms_no_other_row(
     made, running = faulty
     made.plan = rows_only(lambda body, n: fault if number(body) == 1 else None)
     overload = REASONS[fault] == "deadline"
-    engine = OpenAIEngine(server(running, deadline_s=0.6 if overload else 30.0, timeout_s=0.1), "m")
+    engine = OpenAIEngine(
+        server(running, deadline_s=0.6 if overload else 30.0, timeout_s=0.3 if fault == "hang" else 30.0), "m"
+    )
     found = draw(engine, 6)
     assert [isinstance(s, Sample) for s in found] == [True, False, True, True, True, True]
     failure = found[1]
@@ -204,16 +207,16 @@ def test_a_server_that_restarts_within_patience_goes_unnoticed(faulty: tuple[Fau
     made, running = faulty
 
     def plan(body: dict[str, Any], n: int) -> str | None:
-        if n == 0:
-            made.healthy = False
+        if number(body) == 2 and n == 0:
+            made.sick = 3
             return "500"
         return None
 
     made.plan = rows_only(plan)
     # One try only: what fails while the server is down is not held against the row.
-    engine = OpenAIEngine(server(running, tries=1, patience_s=20.0), "m")
-    threading.Timer(0.2, lambda: setattr(made, "healthy", True)).start()
+    engine = OpenAIEngine(server(running, tries=1, patience_s=20.0, max_concurrency=1), "m")
     assert all(isinstance(s, Sample) for s in draw(engine, 5))
+    assert made.sick < 0
 
 
 def test_a_server_that_fails_everybody_is_stopped_before_it_wastes_the_table(
