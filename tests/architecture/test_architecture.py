@@ -38,7 +38,7 @@ AT_THE_TOP = {
 LAYERS = [
     {"errors", "ids"},
     {"records"},
-    {"lm", "verify", "sections"},
+    {"lm", "verify"},
     {"settings"},
     {"recipe", "shards"},
     {"store", "em", "domains", "curation"},

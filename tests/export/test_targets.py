@@ -121,7 +121,7 @@ def test_a_program_is_judged_by_its_unit_tests(exported: Path, file: str) -> Non
     column, value = CODE_TRUTH[file]
     row = rows(exported / file)[1]
     assert row[column] == value
-    asked = row.get("prompt", row.get("messages", row.get("input")))
+    asked: Any = row.get("prompt", row.get("messages", row.get("input")))
     text = asked if isinstance(asked, str) else asked[0]["content"]
     if not file.startswith("promptcot2"):
         assert text == CODE

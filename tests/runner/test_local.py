@@ -12,7 +12,7 @@ from tests.runner import line
 from tests.runner.conftest import digests
 
 from promptcot.errors import UserError
-from promptcot.lm.base import EngineSpec, Prompt, SamplingParams
+from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
 from promptcot.records import Seed
 from promptcot.runner.local import LocalRunner, gpu_places, visible_gpus
 from promptcot.runner.progress import Reporter
@@ -61,7 +61,9 @@ def test_engine_time_is_that_of_sampling_and_scoring() -> None:
     worker = Worker(1)
     engine = worker.engine(EngineSpec("scripted", "tests.runner.line:slow_answer"))
     assert engine.name == "scripted:tests.runner.line:slow_answer"  # everything else is the engine's own
-    assert engine.sample([Prompt(1, text="a"), Prompt(2, text="b")], SamplingParams())[1].text == "b!"
+    _, second = engine.sample([Prompt(1, text="a"), Prompt(2, text="b")], SamplingParams())
+    assert isinstance(second, Sample)
+    assert second.text == "b!"
     assert worker.engine_s() >= 0.04  # twice 20 ms asleep
     assert worker.engine_s() == 0.0
     assert worker.usage()["sampled_tokens"] == 4

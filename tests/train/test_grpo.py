@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from promptcot.lm.base import SamplingParams
-from promptcot.sections import GRPO
-from promptcot.settings import Preference
+from promptcot.settings import GRPO, Preference
 from promptcot.train.common import load
 from promptcot.train.grpo import Judge, Reward, Task, grpo
 

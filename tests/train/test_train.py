@@ -11,8 +11,7 @@ from tests.train.small import START, id_pairs, rows
 
 from promptcot.errors import UserError
 from promptcot.pocket import MODEL_DIR
-from promptcot.sections import LoRA
-from promptcot.settings import Preference, Training
+from promptcot.settings import LoRA, Preference, Training
 from promptcot.store import tree_digest
 from promptcot.train.common import Row, Start, check_lengths, load, steps_of
 from promptcot.train.dpo import dpo

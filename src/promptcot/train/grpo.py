@@ -17,8 +17,7 @@ from typing import Any
 
 from promptcot.errors import MissingExtra
 from promptcot.lm.base import SamplingParams
-from promptcot.sections import GRPO
-from promptcot.settings import Preference
+from promptcot.settings import GRPO, Preference
 from promptcot.train import common, shards
 from promptcot.train.common import Start
 

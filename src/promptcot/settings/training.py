@@ -1,31 +1,12 @@
-"""What every section of a recipe is, and the sections that say how a model is trained.
-
-A field made by `free` changes only speed or looks; every other field matters for the results. Imports no torch.
-"""
+"""How a model is trained."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-
-
-def free(default: Any) -> Any:
-    """A field that cannot change the results."""
-    return Field(default=default, json_schema_extra={"matters": False})
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def key(self) -> dict[str, Any]:
-        """The fields that can change results, as plain values."""
-        return _matters(self)
+from promptcot.settings.base import Positive, Section, Share, free
 
 
 class LoRA(Section):
@@ -37,7 +18,7 @@ class LoRA(Section):
     rank: PositiveInt = 16
     alpha: Positive = 32.0
     dropout: Share = 0.0
-    targets: list[str] = []
+    targets: list[str] = Field(default_factory=list)
 
 
 class Launch(Section):
@@ -106,21 +87,3 @@ class GRPO(Section):
     kl: Annotated[float, Field(ge=0.0)] = 0.0
     clip: Positive = 0.2
     scale: bool = True
-
-
-def _matters(section: BaseModel) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, info in type(section).model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("matters") is False:
-            continue
-        out[name] = _plain(getattr(section, name))
-    return out
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return _matters(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return value
