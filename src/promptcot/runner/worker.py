@@ -50,11 +50,10 @@ class Worker:
                 self._before.pop(gone, None)
             self._engines[spec] = load_engine(spec)
         self._engines.move_to_end(spec)
-        return cast(Engine, Timed(self._engines[spec], self))
         engine = self._engines[spec]
         if isinstance(engine, Remote):
             engine.attend(self.replies, self.parallel)
-        return engine
+        return cast(Engine, Timed(engine, self))
 
     def release(self) -> None:
         """Forget all engines: a training needs the memory."""
