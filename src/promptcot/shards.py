@@ -210,7 +210,7 @@ def read_parquet(path: Path, sums: Sequence[str] = ()) -> list[dict[str, Any]]:
         data = path.read_bytes()
         if sums and checksum(data) not in sums:
             raise Damaged(path, "its checksum is another")
-        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
+        rows: list[dict[str, Any]] = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as e:
         raise Damaged(path, str(e).partition("\n")[0]) from None
     return rows

@@ -18,6 +18,7 @@ from promptcot.records import Problem
 TASKSET = '''"""Problems of the promptcot run '{name}' as a verifiers taskset, judged by promptcot's verifiers."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import verifiers.v1 as vf
