@@ -19,8 +19,8 @@ test: check sandbox browser
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
 check: setup
-	$(BIN)/ruff format --check src tests examples benchmarks
-	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks docs docs
+	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/mypy
 
 setup: $(VENV)/.ready

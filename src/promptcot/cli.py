@@ -59,17 +59,17 @@ ShardOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 STAGE_HELP = {
-    "seeds": "1. Read seed problems, split into train and held-out.",
-    "annotate": "2. Concepts and rationales from annotators.",
-    "coldstart": "3. Train q(z|c,x) and p(z,x|c) on the triples.",
-    "em": "4. Expectation-Maximization of q and p.",
-    "synthesize": "5. Write new problems from concept combinations.",
-    "curate": "6. Form, duplicates, decontamination.",
-    "label": "7. Answers by vote, unit tests by agreement.",
-    "selfplay": "8. Rollouts, preference pairs, DPO of the solver.",
-    "distill": "9. Teacher traces, SFT of a student.",
-    "evaluate": "10. Models on held-out problems and on benchmarks: a recipe, or any model.",
-    "analyze": "11. Curves, funnel, label quality, comparisons.",
+    "seeds": "(1) Read seed problems, split into train and held-out.",
+    "annotate": "(2) Concepts and rationales from annotators.",
+    "coldstart": "(3) Train q(z|c,x) and p(z,x|c) on the triples.",
+    "em": "(4) Expectation-Maximization of q and p.",
+    "synthesize": "(5) Write new problems from concept combinations.",
+    "curate": "(6) Form, duplicates, decontamination.",
+    "label": "(7) Answers by vote, unit tests by agreement.",
+    "selfplay": "(8) Rollouts, and the solver learns from its verdicts: DPO, SFT or GRPO.",
+    "distill": "(9) Teacher traces, SFT of a student.",
+    "evaluate": "(10) Models on held-out problems and on benchmarks: a recipe, or any model.",
+    "analyze": "(11) Curves, funnel, label quality, comparisons.",
     "report": "12. report.html and report.json.",
 }
 
