@@ -19,7 +19,7 @@ test: check sandbox browser
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
 check: setup
-	$(BIN)/ruff format --check src tests examples benchmarks docs docs
+	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/mypy
 
