@@ -24,7 +24,9 @@ def run(ctx: Context) -> None:
         NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s), version=2
     )
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
-    if not any(row.split == "train" for row in step.rows()):
+    taught = ctx.recipe.coldstart is not None or bool(ctx.recipe.annotate.annotators)
+    needed = {"train"} if taught else {"train", "heldout"}  # without a training they only keep their like out
+    if not any(row.split in needed for row in step.rows()):
         raise UserError(
             f"no usable seed in '{s.path}'", expected="at least one row with a problem", do="see seeds.path"
         )
