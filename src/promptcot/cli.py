@@ -118,11 +118,26 @@ def run(
     run_dir: DirOption = None,
     fork: ForkOption = None,
     shard: ShardOption = None,
+    preview: Annotated[
+        int,
+        typer.Option(help="Only print what models will be asked, for so many seeds of each domain.", min=0),
+    ] = 0,
     quiet: QuietOption = False,
 ) -> None:
     """Run all stages of a recipe; the same command again goes on where it stopped."""
+    if preview:
+        _preview(recipe, set_, preview)
+        return
     path = _execute(recipe, None, set_, run_dir, fork, quiet, shard)
     _summary(path, quiet)
+
+
+def _preview(recipe: Path, sets: list[str] | None, count: int) -> None:
+    from promptcot.preview import prompts
+    from promptcot.recipe import load
+
+    for role, text in prompts(load(recipe, sets or []), count):
+        print(f"--- {role}\n{text}\n")
 
 
 @app.command()
