@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,14 @@ from promptcot.verify_cli import app as verify_app
 
 class InOrder(TyperGroup):
     """Commands in the order of the corridor; `evaluate`, a group of its own, stands at its place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt says how to go on (Typer would end without a word)."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(f"\nstopped; what is finished stays. The same command goes on: {_typed()}", file=sys.stderr)
+            raise typer.Exit(130) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order they are shown."""
@@ -293,16 +302,32 @@ def serve(
 app.command()(export_cli.export)
 
 
+def _typed() -> str:
+    """The command as it was typed."""
+    import shlex
+
+    return shlex.join(["promptcot", *sys.argv[1:]])
+
+
 def main() -> None:
-    """Entry point: user errors print without a traceback and exit with 2, an interrupt with 130."""
+    """Entry point. Exit codes: 0 done; 1 done, and what was looked for was found (damage, unsound references, no
+    sandbox) or an error of this package, with its traceback; 2 a user's error, in words; 130 interrupted."""
     try:
-        app()
+        app(prog_name="promptcot")
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last committed shard", file=sys.stderr)
-        sys.exit(130)
+    except OSError as e:
+        if e.strerror is None:
+            raise
+        where = f"'{e.filename}': " if e.filename else ""
+        print(f"error: {UserError(where + e.strerror, do=_advice(e.errno))}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _advice(number: int | None) -> str:
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space, then the same command again" if full else "another path, or other permissions"
 
 
 if __name__ == "__main__":

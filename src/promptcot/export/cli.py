@@ -33,6 +33,7 @@ def export(
     promptcot export runs/pocket --to hub --repo me/problems --license apache-2.0 --dry-run
     """
     from promptcot.export import hub, registry
+    from promptcot.export.origin import stated_license
     from promptcot.rundir import saved_recipe
 
     if list_:
@@ -44,8 +45,9 @@ def export(
             do="promptcot export --list",
         )  # fmt: skip
     _check(to, model, repo, public, dry_run)
+    stated = stated_license(saved_recipe(run), license_)
     if to == registry.HUB:
-        hub.need_license(saved_recipe(run).run.license if license_ is None else license_)
+        hub.need_license(stated)
     folder = out or run / "exports" / (f"{to}-{model}" if model else to)
     manifest = _write(run, registry.target(to), table or [], model, folder, limit, license_)
     if to != registry.HUB:
