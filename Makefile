@@ -1,6 +1,7 @@
 # make demo   the whole method on the packaged world and model; writes runs/pocket
 # make test   everything the tests need, then the tests
 # make check  formatter, linter, type checker only
+# make docs   the pages as a site, in site/; warnings are errors
 # Each sets up .venv by itself and is quick the second time.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check setup sandbox browser clean
+.PHONY: demo test check docs setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
@@ -22,6 +23,10 @@ check: setup
 	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/build.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: $(VENV)/.ready
 
@@ -48,4 +53,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site

@@ -301,6 +301,40 @@ def serve(
 
 app.command()(export_cli.export)
 
+EXAMPLES = {
+    "run": "promptcot run recipes/pocket.yaml --set em.k=4 --run-dir runs/mine",
+    "demo": "promptcot demo --run-dir runs/demo",
+    "show": "promptcot show runs/demo label/problems --where 'label_margin >= 3' --sample 3",
+    "doctor": "promptcot doctor --json",
+    "serve": "promptcot serve pocket --port 8000",
+    "view": "promptcot view runs/demo --open",
+    "plan": "promptcot plan recipes/paper_selfplay_4b.yaml --json",
+    "calibrate": "promptcot calibrate recipes/pocket.yaml --seconds 5 --save figures.yaml",
+    "export": "promptcot export runs/demo --to trl --table pairs",
+    "em": "promptcot em recipes/pocket_em.yaml --ablation --seeds 1,2,3",
+    "verify math": "promptcot verify math --in answers.jsonl --workers 2",
+    "verify code": "promptcot verify code --in programs.jsonl --out judged.jsonl",
+    "verify run": "promptcot verify run --in scripts.jsonl",
+    "verify gold": "promptcot verify gold --in references.jsonl",
+    "evaluate run": "promptcot evaluate --model pocket --benchmarks aime24 --source aime24=aime24.jsonl --samples 2",
+    "evaluate compare": "promptcot evaluate compare runs/before runs/after",
+    "evaluate study": "promptcot evaluate study recipes/studies/pocket_scaling.yaml --out runs/scaling",
+    "evaluate elo": "promptcot evaluate elo --results runs/base --standings standings --ids metadata_cf.json",
+    "evaluate standings": "promptcot evaluate standings --ids metadata_cf.json --out standings",
+    **{s: f"promptcot {s} recipes/pocket.yaml" for s in STAGE_HELP if s not in ("em", "evaluate")},
+}
+
+
+def _show_examples() -> None:
+    """Put a command's example under its help."""
+    for group, prefix in ((app, ""), (verify_app, "verify "), (evaluate_app, "evaluate ")):
+        for info in group.registered_commands:
+            name = info.name or getattr(info.callback, "__name__", "")
+            info.epilog = f"Example: {EXAMPLES[prefix + name]}"
+
+
+_show_examples()
+
 
 def _typed() -> str:
     """The command as it was typed."""

@@ -27,11 +27,7 @@ def export(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --to hub: write and show, push nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the targets and end.")] = False,
 ) -> None:  # fmt: skip
-    """Write a run's tables in the shape of a trainer, or push them to the Hub.
-
-    Examples: promptcot export runs/pocket --to trl --table pairs;
-    promptcot export runs/pocket --to hub --repo me/problems --license apache-2.0 --dry-run
-    """
+    """Write a run's tables in the shape of a trainer, or push them to the Hub."""
     from promptcot.export import hub, registry
     from promptcot.export.origin import stated_license
     from promptcot.rundir import saved_recipe
