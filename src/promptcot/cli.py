@@ -329,7 +329,7 @@ def _show_examples() -> None:
     """Put a command's example under its help."""
     for group, prefix in ((app, ""), (verify_app, "verify "), (evaluate_app, "evaluate ")):
         for info in group.registered_commands:
-            name = info.name or getattr(info.callback, "__name__", "")
+            name = str(info.name or getattr(info.callback, "__name__", ""))
             info.epilog = f"Example: {EXAMPLES[prefix + name]}"
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.docs.commands import of_page
 from tests.smoke.test_cli import ROOT, cli
 
-SMALL = {
+SMALL: dict[str, dict[str, int | str]] = {
     "seeds": {"count": 120, "heldout": 12}, "coldstart.training": {"epochs": 6}, "run": {"workers": 1},
     "em": {"items": 12, "measure": 4, "measure_draws": 2, "k": 2, "gates.action": "warn"}, "synthesize": {"problems": 30},
     "label": {"samples": 8}, "selfplay": {"rollouts": 4}, "evaluate": {"samples": 1},
