@@ -145,7 +145,14 @@ def _preview(recipe: Path, sets: list[str] | None, count: int) -> None:
     from promptcot.preview import prompts
     from promptcot.recipe import load
 
-    for role, text in prompts(load(recipe, sets or []), count):
+    found = list(prompts(load(recipe, sets or []), count))
+    if not found:
+        raise UserError(
+            "there is no train seed, so there is nothing to show",
+            expected="more rows than seeds.heldout keeps out",
+            do="--set seeds.heldout=0",
+        )
+    for role, text in found:
         print(f"--- {role}\n{text}\n")
 
 

@@ -19,7 +19,9 @@ def said() -> list[str]:
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                out.append("".join(v.value if isinstance(v, ast.Constant) else "..." for v in node.values))
+                out.append(
+                    "".join(str(v.value) if isinstance(v, ast.Constant) else "..." for v in node.values)
+                )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 out.append(node.value)
     return out

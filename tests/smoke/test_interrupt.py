@@ -16,11 +16,20 @@ from tests.smoke.test_cli import TINY, cli
 @pytest.mark.slow
 def test_an_interrupted_run_names_the_command_that_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
-    args = ["coldstart", str(TINY), "--run-dir", str(tmp_path / "r"), "--set", "coldstart.training.epochs=200"]
+    args = [
+        "coldstart",
+        str(TINY),
+        "--run-dir",
+        str(tmp_path / "r"),
+        "--set",
+        "coldstart.training.epochs=200",
+    ]
     for stage in ("seeds", "annotate"):
         assert cli(stage, *args[1:]).returncode == 0
     command = [sys.executable, "-m", "promptcot.cli", *args]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    run = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     while not (tmp_path / "r" / "03_coldstart" / "q" / "step.json").exists():
         assert run.poll() is None
         time.sleep(0.1)
