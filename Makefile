@@ -1,6 +1,8 @@
 # make demo   the whole method on the packaged world and model; writes runs/pocket
 # make test   everything the tests need, then the tests
 # make check  formatter, linter, type checker only
+# make docs   the pages as a site, in site/; warnings are errors
+# make dist   wheel and sdist in dist/, each installed into an empty environment, where the tiny recipe runs
 # Each sets up .venv by itself and is quick the second time.
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check setup sandbox browser clean
+.PHONY: demo test check docs dist setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
@@ -22,6 +24,21 @@ check: setup
 	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/build.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: setup sandbox
+	rm -rf dist build/try
+	$(BIN)/uv build --quiet --out-dir dist
+	for made in dist/*.whl dist/*.tar.gz; do \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python build/try && \
+	  $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet --compile-bytecode \
+	    --python build/try/bin/python -c constraints.txt "$$made[demo]" && \
+	  (cd build/try && bin/promptcot run lib/python*/site-packages/promptcot/recipes/tiny.yaml --run-dir run --quiet \
+	    && bin/promptcot show run --check && test -e lib/python*/site-packages/promptcot/py.typed) || exit 1; \
+	done
 
 setup: $(VENV)/.ready
 
@@ -48,4 +65,4 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,14 @@ from promptcot.verify_cli import app as verify_app
 
 class InOrder(TyperGroup):
     """Commands in the order of the corridor; `evaluate`, a group of its own, stands at its place."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt says how to go on (Typer would end without a word)."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(f"\nstopped; what is finished stays. The same command goes on: {_typed()}", file=sys.stderr)
+            raise typer.Exit(130) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order they are shown."""
@@ -136,7 +145,14 @@ def _preview(recipe: Path, sets: list[str] | None, count: int) -> None:
     from promptcot.preview import prompts
     from promptcot.recipe import load
 
-    for role, text in prompts(load(recipe, sets or []), count):
+    found = list(prompts(load(recipe, sets or []), count))
+    if not found:
+        raise UserError(
+            "there is no train seed, so there is nothing to show",
+            expected="more rows than seeds.heldout keeps out",
+            do="--set seeds.heldout=0",
+        )
+    for role, text in found:
         print(f"--- {role}\n{text}\n")
 
 
@@ -292,17 +308,67 @@ def serve(
 
 app.command()(export_cli.export)
 
+EXAMPLES = {
+    "run": "promptcot run recipes/pocket.yaml --set em.k=4 --run-dir runs/mine",
+    "demo": "promptcot demo --run-dir runs/demo",
+    "show": "promptcot show runs/demo label/problems --where 'label_margin >= 3' --sample 3",
+    "doctor": "promptcot doctor --json",
+    "serve": "promptcot serve pocket --port 8000",
+    "view": "promptcot view runs/demo --open",
+    "plan": "promptcot plan recipes/paper_selfplay_4b.yaml --json",
+    "calibrate": "promptcot calibrate recipes/pocket.yaml --seconds 5 --save figures.yaml",
+    "export": "promptcot export runs/demo --to trl --table pairs",
+    "em": "promptcot em recipes/pocket_em.yaml --ablation --seeds 1,2,3",
+    "verify math": "promptcot verify math --in answers.jsonl --workers 2",
+    "verify code": "promptcot verify code --in programs.jsonl --out judged.jsonl",
+    "verify run": "promptcot verify run --in scripts.jsonl",
+    "verify gold": "promptcot verify gold --in references.jsonl",
+    "evaluate run": "promptcot evaluate --model pocket --benchmarks aime24 --source aime24=aime24.jsonl --samples 2",
+    "evaluate compare": "promptcot evaluate compare runs/before runs/after",
+    "evaluate study": "promptcot evaluate study recipes/studies/pocket_scaling.yaml --out runs/scaling",
+    "evaluate elo": "promptcot evaluate elo --results runs/base --standings standings --ids metadata_cf.json",
+    "evaluate standings": "promptcot evaluate standings --ids metadata_cf.json --out standings",
+    **{s: f"promptcot {s} recipes/pocket.yaml" for s in STAGE_HELP if s not in ("em", "evaluate")},
+}
+
+
+def _show_examples() -> None:
+    """Put a command's example under its help."""
+    for group, prefix in ((app, ""), (verify_app, "verify "), (evaluate_app, "evaluate ")):
+        for info in group.registered_commands:
+            name = str(info.name or getattr(info.callback, "__name__", ""))
+            info.epilog = f"Example: {EXAMPLES[prefix + name]}"
+
+
+_show_examples()
+
+
+def _typed() -> str:
+    """The command as it was typed."""
+    import shlex
+
+    return shlex.join(["promptcot", *sys.argv[1:]])
+
 
 def main() -> None:
-    """Entry point: user errors print without a traceback and exit with 2, an interrupt with 130."""
+    """Entry point. Exit codes: 0 done; 1 done, and what was looked for was found (damage, unsound references, no
+    sandbox) or an error of this package, with its traceback; 2 a user's error, in words; 130 interrupted."""
     try:
-        app()
+        app(prog_name="promptcot")
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last committed shard", file=sys.stderr)
-        sys.exit(130)
+    except OSError as e:
+        if e.strerror is None:
+            raise
+        where = f"'{e.filename}': " if e.filename else ""
+        print(f"error: {UserError(where + e.strerror, do=_advice(e.errno))}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _advice(number: int | None) -> str:
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "free some space, then the same command again" if full else "another path, or other permissions"
 
 
 if __name__ == "__main__":

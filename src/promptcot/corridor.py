@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from promptcot.rundir import RunDir, finished_steps
+from promptcot.rundir import RunDir, finished_steps, no_run
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
-from promptcot.settings import Recipe
+from promptcot.settings import Recipe, domains
 from promptcot.shards import Damaged
 from promptcot.stages import stage
 from promptcot.stages.context import Context
@@ -46,6 +46,9 @@ def opened(
 ) -> Iterator[Context]:  # fmt: skip
     """What stages work with, over a run directory that this process holds (or helps with) until the end of the block."""
     path, parent = run_dir(recipe, directory, fork)
+    if parent is not None and not (parent / "run.json").exists():
+        raise no_run(parent)  # a fork of nothing would silently be a run of its own
+    domains.register(recipe.domains or ())  # whatever else this process has read since
     team = Team(path, *parse_shard(shard))
     run = RunDir(path, recipe, parent=parent, team=team)
     try:
@@ -67,7 +70,15 @@ def _runner(recipe: Recipe, reporter: Reporter, team: Team) -> LocalRunner:
         from promptcot.runner.ray import RayRunner
 
         kind = RayRunner
-    return kind(settings.seed, settings.workers, settings.shard_rows, reporter, team, settings.gpus)
+    return kind(
+        settings.seed,
+        settings.workers,
+        settings.shard_rows,
+        reporter,
+        team,
+        settings.gpus,
+        recipe.domains or (),
+    )
 
 
 def _heal(ctx: Context, stages: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from promptcot.errors import UserError
-from promptcot.settings import Recipe
+from promptcot.settings import Recipe, domains
 
 
 def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
@@ -24,11 +24,15 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recip
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError(
             f"cannot read the recipe '{path}': {e.strerror}",
             do="promptcot run recipes/pocket.yaml, or the path of your own recipe",
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(
+            f"'{path}' is not text in UTF-8", expected="a recipe in YAML", do="start from recipes/pocket.yaml"
         ) from None
     except yaml.YAMLError as e:
         raise UserError(f"'{path}' is not valid YAML: {e}", do="check indentation and quotes there") from None
@@ -42,16 +46,21 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recip
 def parse(
     data: dict[str, Any], source: str = "recipe", overrides: list[str] | tuple[str, ...] = ()
 ) -> Recipe:
-    """Validate plain data as a recipe after `overrides` (written into `data`); see `load` for what is raised."""
+    """Validate plain data as a recipe after `overrides` (written into `data`); see `load` for what is raised.
+
+    The recipe's own domains are known to this process from then on.
+    """
     for text in overrides:
         _override(data, text)
     try:
-        return Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as e:
         lines = [_explain(dict(err)) for err in e.errors()]
         raise UserError(
             f"{source}: {lines[0]}", expected="; ".join(lines[1:4]), do=_advice(e, lines)
         ) from None
+    domains.register(recipe.domains or [])
+    return recipe
 
 
 def _advice(error: ValidationError, lines: list[str]) -> str:
@@ -100,7 +109,7 @@ def _override(data: dict[str, Any], text: str) -> None:
         child = node.setdefault(part, {})
         if not isinstance(child, dict):
             raise UserError(
-                f"--set {text!r}: '{part}' is a value, not a section", do="promptcot show --recipe"
+                f"--set {text!r}: '{part}' is a value, not a section", do="every key is in docs/recipe.md"
             )
         node = child
     try:

@@ -97,6 +97,8 @@ class RunDir:
             "stage": stage, "step": name, "version": version, "seed": self.recipe.run.seed,
             "shard_rows": self.recipe.run.shard_rows, "params": _jsonable(params), "inputs": inputs,
         }  # fmt: skip
+        if self.recipe.domains:  # any step may ask a domain something
+            key["domains"] = {f.name: f.digest for f in self.recipe.domains}
         path = self.path / folder(stage) / name
         if not self.team.leads:
             self.team.wait(path / "step.json")
@@ -139,6 +141,15 @@ def folder(stage: str) -> str:
     return f"{STAGES.index(stage) + 1:02d}_{stage}"
 
 
+def no_run(path: Path) -> UserError:
+    """The user's error for a path that is no run directory."""
+    return UserError(
+        f"'{path}' is not a run directory",
+        expected="a folder with run.json",
+        do="the folder that `promptcot run` named at its end, such as runs/pocket",
+    )
+
+
 def saved_recipe(path: Path) -> Recipe:
     """The recipe of an existing run directory.
 
@@ -147,9 +158,7 @@ def saved_recipe(path: Path) -> Recipe:
     """
     head = path / "run.json"
     if not head.exists():
-        raise UserError(
-            f"'{path}' is not a run directory", expected="a folder with run.json", do="promptcot demo"
-        )
+        raise no_run(path)
     return parse(read_json(head)["recipe"], str(head))
 
 

@@ -101,7 +101,7 @@ def gold(
     """Check references before they judge anyone: field `gold`, or `inputs`, `outputs`, optional `solution`, `fn_name`.
 
     Adds `verdict` (sound, flawed, unscored) and `reason`: a gold answer equals itself and nothing else, tests tell right
-    outputs from wrong ones, a solution passes. Exit code 2 if any row is not sound.
+    outputs from wrong ones, a solution passes. Exit code 1 if any row is not sound.
     """
     from promptcot.verify.sandbox import Limits
 
@@ -116,9 +116,8 @@ def gold(
 
     _map(in_, out, workers, check)
     if bad:
-        raise UserError(
-            f"{len(bad)} rows of '{in_}' cannot judge", expected="sound references", do="see their reason"
-        )
+        print(f"{len(bad)} rows of '{in_}' cannot judge; see their reason", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def gold_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode) -> Row:

@@ -11,7 +11,7 @@ import typer
 
 def add(app: typer.Typer) -> None:
     """Attach the command to the command line."""
-    app.command("view", epilog="Example: promptcot view runs/pocket --open")(view)
+    app.command("view")(view)
 
 
 def view(

@@ -123,7 +123,10 @@ def test_no_file_is_longer_than_400_lines_and_the_median_is_at_most_180() -> Non
 
 def test_nothing_swallows_all_exceptions() -> None:
     for path in FILES:
-        if path.name == "program.py":  # runs a foreign program, whose every exception is its result
+        if str(path.relative_to(SRC)) in (
+            "verify/sandbox/program.py",
+            "domains/file.py",
+        ):  # these run foreign code
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ExceptHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from promptcot.records import Problem, Reject, Suite, SuiteAsk, UnitTest
 from promptcot.settings import Label, Model, Rules, Vetting
 from promptcot.stages.label import ballots, pick, with_suite, with_vote
 from promptcot.stages.suites import vet_one
+from promptcot.verify.answers import equivalent
 from promptcot.verify.mutants import Mutant, caught_by
 from promptcot.verify.sandbox import Limits
 
@@ -21,16 +23,16 @@ TRIPLE = "print(3 * int(input()))"
 
 
 def test_equal_values_vote_together_and_silence_does_not_vote() -> None:
-    made = with_vote(MATH, ["1", "2/2", "1.0", "1", "1", "3", None, ""], SETTINGS)
+    made = with_vote(MATH, ["1", "2/2", "1.0", "1", "1", "3", None, ""], SETTINGS, equivalent)
     assert isinstance(made, Problem)
     assert (made.answer, made.label_votes, made.label_samples, made.label_margin) == ("1", 5, 8, 4)
 
 
 def test_too_few_votes_and_no_answers_are_rejects() -> None:
-    made = with_vote(MATH, ["1"] * 4 + ["2"] * 4, SETTINGS)
+    made = with_vote(MATH, ["1"] * 4 + ["2"] * 4, SETTINGS, equivalent)
     assert isinstance(made, Reject)
     assert made.reason == "no_majority"
-    silent = with_vote(MATH, [None] * 8, SETTINGS)
+    silent = with_vote(MATH, [None] * 8, SETTINGS, equivalent)
     assert isinstance(silent, Reject)
     assert silent.reason == "no_answer"
 
@@ -166,7 +168,7 @@ def test_a_random_choice_of_problems_is_stable_and_without_repeats() -> None:
 
 
 def attempts(*answers: tuple[str, Sequence[str | None]]) -> Any:
-    rows = [SimpleNamespace(problem_id=i, answer=a) for i, given in answers for a in given]
+    rows = [SimpleNamespace(problem_id=i, answer=a, verdict="") for i, given in answers for a in given]
     return SimpleNamespace(rows=lambda: iter(rows))
 
 
@@ -174,12 +176,13 @@ def test_ballots_say_which_votes_no_further_sample_can_change() -> None:
     first = attempts(
         ("agreed", ["1"] * 5), ("near", ["1"] * 4 + ["2"]), ("split", ["1", "2", "3", "4", "5"]), ("silent", [None] * 5)
     )  # fmt: skip
-    voting = ["agreed", "near", "split", "silent"]
-    n, rows, _ = ballots(voting, [first], 1, SETTINGS)
+    voting = [replace(MATH, id=i) for i in ("agreed", "near", "split", "silent")]
+    n, rows, _ = ballots(voting, [first], 1, SETTINGS, "compact")
     assert n == 4
     # silent: 3 more answers cannot make 5 votes, nor can 1 + 3 for split; near has 4 and may get a fifth.
     assert {b.id: b.decision for b in rows} == {
         "agreed": "accepted", "near": "open", "split": "refused", "silent": "refused"
     }  # fmt: skip
-    _, (second,), _ = ballots(["near"], [first, attempts(("near", ["1.0", "2"]))], 2, SETTINGS)
+    later = attempts(("near", ["1.0", "2"]))
+    _, (second,), _ = ballots([voting[1]], [first, later], 2, SETTINGS, "compact")
     assert (second.samples, second.votes, second.margin, second.decision) == (7, 5, 3, "accepted")

@@ -154,7 +154,7 @@ def test_the_monitor_counts_sure_majorities_against_the_label() -> None:
     problems = [Problem(str(i), "math", "1", [], "", f"{i}?", answer="31337") for i in range(4)]
     marks = ["---+", "+++-", "-n", "+-"]  # sure of 5; sure of the label; one voice is no majority; a tie
     played = [a for p, m in zip(problems, marks, strict=True) for a in attempts(m, p.id)]
-    found = rows.figures(1, problems, played, settings(drop_at=1.0), 3, (0.5, 0.1, 0.0, 0.2))
+    found = rows.figures(1, problems, played, settings(drop_at=1.0), 3, (0.5, 0.1, 0.0, 0.2), "compact")
     assert (found.voted, found.against) == (2, 1)
     assert found.solved == pytest.approx((1 / 4 + 3 / 4 + 0 + 1 / 2) / 4)
     assert (found.kept, found.never_solved, found.too_easy) == (3, 1, 0)

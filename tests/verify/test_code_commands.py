@@ -107,7 +107,7 @@ def test_gold_says_which_references_can_judge_and_fails_if_one_cannot(tmp_path: 
         "not JSON\n",
         {"gold": 5},
     ]
-    out = verify("gold", rows, tmp_path, exit_code=2)
+    out = verify("gold", rows, tmp_path, exit_code=1)
     assert [row["verdict"] for row in out] == [
         "sound", "flawed", "sound", "flawed", "sound", "flawed", "unscored", "unscored", "unscored"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a domain is: its texts, its parsing, and what counts as an answer. A new domain is one file."""
+"""What a domain is: its texts, its parsing, and what counts as an answer. A new domain is one file (docs/new-domain.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from promptcot.domains import templates as t
+from promptcot.verify.answers import equivalent
 
 Messages = t.Messages
 
@@ -19,6 +20,9 @@ class Domain:
     added to a problem for a solver and for a writer of unit tests. answer: the final answer (or program) in a
     solver's text. malformed: a reason code when a text cannot be a problem here. answer_kind: "vote" compares
     answers, "tests" runs programs. compact: the packaged model's short templates instead of the release's.
+    check: where an answer can be judged by the problem's own text, (problem, answer) -> is it right? No label is needed
+    then to judge, what it refuses has no vote, and all that it accepts counts as one answer. It runs in the workers, so
+    it must end for any text, and quickly.
     """
 
     name: str
@@ -31,6 +35,12 @@ class Domain:
     answer: Callable[[str], str | None]
     malformed: Callable[[str], str | None]
     compact: bool
+    check: Callable[[str, str], bool] | None = None
+
+    @property
+    def same(self) -> Callable[[str, str], bool]:
+        """Do two answers count as one in a vote?"""
+        return equivalent if self.check is None else _alike
 
     @property
     def layout(self) -> t.Layout:
@@ -68,3 +78,7 @@ class Domain:
     def annotation_messages(self, problem: str, concepts: Sequence[str], level: str) -> Messages:
         """The request for the thinking process behind a problem."""
         return t.rationale_request(problem, concepts, level, self.subject)
+
+
+def _alike(one: str, other: str) -> bool:
+    return True

@@ -27,12 +27,9 @@ def export(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --to hub: write and show, push nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the targets and end.")] = False,
 ) -> None:  # fmt: skip
-    """Write a run's tables in the shape of a trainer, or push them to the Hub.
-
-    Examples: promptcot export runs/pocket --to trl --table pairs;
-    promptcot export runs/pocket --to hub --repo me/problems --license apache-2.0 --dry-run
-    """
+    """Write a run's tables in the shape of a trainer, or push them to the Hub."""
     from promptcot.export import hub, registry
+    from promptcot.export.origin import stated_license
     from promptcot.rundir import saved_recipe
 
     if list_:
@@ -44,8 +41,9 @@ def export(
             do="promptcot export --list",
         )  # fmt: skip
     _check(to, model, repo, public, dry_run)
+    stated = stated_license(saved_recipe(run), license_)
     if to == registry.HUB:
-        hub.need_license(saved_recipe(run).run.license if license_ is None else license_)
+        hub.need_license(stated)
     folder = out or run / "exports" / (f"{to}-{model}" if model else to)
     manifest = _write(run, registry.target(to), table or [], model, folder, limit, license_)
     if to != registry.HUB:

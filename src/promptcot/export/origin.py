@@ -65,13 +65,22 @@ def origin(run: Path, steps: Iterable[Step[Any]], license: str | None) -> Origin
         UserError: no run there, or the licence is no identifier.
     """
     recipe = saved_recipe(run)
+    return Origin(recipe, {s.name: _step(s) for s in steps}, stated_license(recipe, license))
+
+
+def stated_license(recipe: Recipe, license: str | None) -> str:
+    """The licence by option or recipe; empty where none was stated.
+
+    Raises:
+        UserError: it is no identifier.
+    """
     stated = license if license is not None else recipe.run.license
     if stated and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", stated):
         raise UserError(
             f"licence {stated!r}", expected="an identifier in lower case, e.g. apache-2.0, cc-by-4.0, mit, other",
             do="see the list at https://huggingface.co/docs/hub/repositories-licenses",
         )  # fmt: skip
-    return Origin(recipe, {s.name: _step(s) for s in steps}, stated)
+    return stated
 
 
 def _step(step: Step[Any]) -> dict[str, Any]:

@@ -148,10 +148,11 @@ class Flow:
         s = self.recipe.selfplay
         if not s:
             return
+        posed = self.labelled if s.problems == "labelled" else self.seeds
         each = self.attempt(s.model, s.sampling.max_tokens)
-        yield Work("selfplay", "rollouts", "sample", s.model, self.labelled * s.rollouts, each)
+        yield Work("selfplay", "rollouts", "sample", s.model, posed * s.rollouts, each)
         answer = (self.x + each).capped(s.training.max_tokens) * s.training.epochs
-        useful = self.labelled * self.share("paired")  # neither always solved nor never
+        useful = posed * self.share("paired")  # neither always solved nor never
         if s.method == "dpo":
             yield Work("selfplay", "DPO", "dpo", s.model, useful * _pairs(s) * 2, answer)
         elif s.method == "sft":

@@ -25,6 +25,7 @@ from promptcot.errors import UserError
 from promptcot.records import Record
 from promptcot.runner.progress import Bar, Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, ShardJob, call_artifact, call_shard, start
+from promptcot.settings import DomainFile
 from promptcot.shards import Commit, unwritable
 from promptcot.store import Step, tree_digest
 from promptcot.team import Team
@@ -38,16 +39,17 @@ class LocalRunner:
     Args:
         gpus: GPUs that one worker of a stage holds (`run.gpus`); stages not named hold none and see all.
         team: The other processes on this run directory (`--shard`), if any.
+        domains: The recipe's own domains, for the workers.
     """
 
     def __init__(
         self, seed: int, workers: int, shard_rows: int, reporter: Reporter, team: Team,
-        gpus: Mapping[str, float] | None = None,
+        gpus: Mapping[str, float] | None = None, domains: Sequence[DomainFile] = (),
     ) -> None:  # fmt: skip
         self.seed, self.shard_rows, self.reporter, self.team = seed, shard_rows, reporter, team
         self.asked = workers
         self.workers = workers or psutil.cpu_count(logical=False) or os.cpu_count() or 1
-        self.gpus = dict(gpus or {})
+        self.gpus, self.domains = dict(gpus or {}), tuple(domains)
         self._pool: Executor | None = None
         self._held = 0.0  # GPUs per worker of the running pool
         self._submitted: list[Future[Any]] = []
@@ -90,7 +92,10 @@ class LocalRunner:
             assert slots is not None
             slots.put(place)
         return ProcessPoolExecutor(
-            workers, mp_context=context, initializer=start, initargs=(self.seed, os.getpid(), slots)
+            workers,
+            mp_context=context,
+            initializer=start,
+            initargs=(self.seed, os.getpid(), slots, self.domains),
         )
 
     def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:

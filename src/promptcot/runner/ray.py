@@ -6,7 +6,7 @@ Started by `ray start`, the cluster of RAY_ADDRESS is used; without one, Ray run
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from promptcot.errors import MissingExtra, UserError
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.worker import begin
+from promptcot.settings import DomainFile
 
 T = TypeVar("T")
 RETRIES = 3  # of an actor that dies, and of the shard it was at
@@ -35,7 +36,7 @@ class RayRunner(LocalRunner):
                 do=f"--set run.gpus.{stage}=0 to run without, or a cluster that has them",
             )
         self.workers = self.asked or max(fits, 1)
-        return RayPool(ray, self.seed, self.workers, gpus)
+        return RayPool(ray, self.seed, self.workers, gpus, self.domains)
 
     def kill(self) -> None:
         """Shutting the pool down ends its actors at once."""
@@ -49,12 +50,14 @@ class RayRunner(LocalRunner):
 class RayPool(Executor):
     """An executor over Ray actors; a call goes to the one with the fewest calls before it."""
 
-    def __init__(self, ray: Any, seed: int, workers: int, gpus: float) -> None:
+    def __init__(
+        self, ray: Any, seed: int, workers: int, gpus: float, domains: Sequence[DomainFile] = ()
+    ) -> None:
         self._ray = ray
         actor = ray.remote(
             num_cpus=1, num_gpus=gpus, max_restarts=RETRIES, max_task_retries=RETRIES
         )(RemoteWorker)  # fmt: skip
-        self._actors = [actor.remote(seed) for _ in range(workers)]
+        self._actors = [actor.remote(seed, domains) for _ in range(workers)]
         self._load = [0] * workers
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -87,8 +90,8 @@ class RayPool(Executor):
 class RemoteWorker:
     """A worker process (`promptcot.runner.worker`) as an actor."""
 
-    def __init__(self, seed: int) -> None:
-        begin(seed)
+    def __init__(self, seed: int, domains: Sequence[DomainFile] = ()) -> None:
+        begin(seed, domains)
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of `fn`, or the user's error it ended with (Ray would wrap it beyond recognition)."""

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from promptcot.lm.base import Engine, EngineSpec, Remote
 from promptcot.records import Record, Reject
+from promptcot.settings import DomainFile, domains
 from promptcot.shards import Commit, replies_file, write_shard
 
 MAX_ENGINES = 2
@@ -140,19 +141,20 @@ def peak_rss_mb() -> float:
 _worker: Worker | None = None
 
 
-def start(seed: int, parent: int, gpus: Any = None) -> None:
+def start(seed: int, parent: int, gpus: Any = None, own: Sequence[DomainFile] = ()) -> None:
     """Initialise a worker process of the local pool; `gpus` is a queue with a place for each worker."""
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     die_with_parent(parent)
-    begin(seed)
+    begin(seed, own)
 
 
-def begin(seed: int) -> None:
-    """Make this process a worker."""
+def begin(seed: int, own: Sequence[DomainFile] = ()) -> None:
+    """Make this process a worker; `own` are the recipe's own domains."""
     global _worker
     limit_threads()
+    domains.register(own)
     _worker = Worker(seed)
 
 

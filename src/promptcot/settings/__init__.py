@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from promptcot.settings.base import Section, free
+from promptcot.settings.domains import BUILT_IN, DomainFile
 from promptcot.settings.em import EM, ColdStart, Estimator, Gates
 from promptcot.settings.models import Model, Rules, Sampling
 from promptcot.settings.problems import Annotate, Curate, Label, Seeds, Synthesize, Vetting
@@ -18,8 +19,8 @@ from promptcot.settings.solvers import Benchmark, BenchmarkName, Distill, Evalua
 from promptcot.settings.training import GRPO, Launch, LoRA, Preference, Training
 
 __all__ = [
-    "EM", "GRPO", "STAGES", "Annotate", "Benchmark", "BenchmarkName", "ColdStart", "Curate", "Distill", "Estimator",
-    "Evaluate", "Gates", "Label", "Launch", "LoRA", "Model", "Preference", "Recipe", "Rules", "RunSection", "Sampling",
+    "EM", "GRPO", "STAGES", "Annotate", "Benchmark", "BenchmarkName", "ColdStart", "Curate", "Distill", "DomainFile",
+    "Estimator", "Evaluate", "Gates", "Label", "Launch", "LoRA", "Model", "Preference", "Recipe", "Rules", "RunSection", "Sampling",
     "Section", "Seeds", "SelfPlay", "Synthesize", "Training", "Vetting",
 ]  # fmt: skip
 
@@ -47,12 +48,16 @@ class RunSection(Section):
 
 
 class Recipe(Section):
-    """Everything a run depends on. A stage runs when its section is present."""
+    """Everything a run depends on. A stage runs when its section is present.
+
+    domains: files with domains of your own, `[riddles.py]` (docs/new-domain.md). They are code: run none you do not trust.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     templates: Literal["compact", "promptcot2"] = "promptcot2"
     run: RunSection = RunSection()
     programs: Rules = Rules()
+    domains: list[DomainFile] | None = None
     seeds: Seeds = Seeds()
     annotate: Annotate = Annotate()
     coldstart: ColdStart | None = None
@@ -63,6 +68,18 @@ class Recipe(Section):
     selfplay: SelfPlay | None = None
     distill: Distill | None = None
     evaluate: Evaluate | None = None
+
+    @model_validator(mode="after")
+    def _known_domain(self) -> Recipe:
+        known = [*BUILT_IN, *(f.name for f in self.domains or [])]
+        if len(set(known)) < len(known):
+            raise ValueError(f"two files of one name in domains: {known[2:]}")
+        if self.seeds.domain not in known:
+            raise ValueError(
+                f"seeds.domain is '{self.seeds.domain}', known: {', '.join(known)}; a new one is a file: "
+                f"domains: [{self.seeds.domain}.py] (docs/new-domain.md)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _order(self) -> Recipe:

@@ -42,4 +42,6 @@ def _plain(value: Any) -> Any:
         return _matters(value)
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
     return value

@@ -15,7 +15,8 @@ class Seeds(Section):
 
     source: pocket | jsonl | parquet | hub | gsm8k | triples. count: train seeds at most (0 = all);
     heldout: problems kept for measurement, never trained on. levels, heldout_levels: weights of the pocket world's
-    levels (empty: all alike). fields: record field -> column in the input.
+    levels (empty: all alike). fields: record field -> column in the input. domain: math, code, or one of `domains`, for
+    rows that do not say theirs.
     max_rejected: the share of unusable rows above which the stage fails.
     """
 
@@ -24,7 +25,7 @@ class Seeds(Section):
     split: str = "train"
     count: Annotated[int, Field(ge=0)] = 0
     heldout: Annotated[int, Field(ge=0)] = 0
-    domain: Literal["math", "code"] = "math"
+    domain: str = "math"
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
     heldout_levels: dict[str, Positive] = Field(default_factory=dict)

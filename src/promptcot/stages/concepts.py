@@ -81,7 +81,7 @@ def sample_lists(
     rng = random.Random(seed)
     graphs = {d: ConceptGraph([r for r in lists if r.domain == d]) for d in sorted({r.domain for r in lists})}
     weights = (
-        {d: code_share if d == "code" else 1.0 - code_share for d in graphs}
+        {d: code_share if d == "code" else (1.0 - code_share) / len(graphs.keys() - {"code"}) for d in graphs}
         if len(graphs) > 1
         else dict.fromkeys(graphs, 1.0)
     )

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from promptcot.domains import get
 from promptcot.evals.results import Entry, numbers
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
 from promptcot.stages import benchmarks
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import kept_solver
-from promptcot.stages.solving import attempt, rules_for
+from promptcot.stages.solving import attempt, judgeable, rules_for
 from promptcot.verify.gold import GoldSuite, check_answers, check_suites
 
 NAME = "evaluate"
@@ -60,9 +61,9 @@ def regimes(ctx: Context) -> list[tuple[str, str, str]]:
 def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights: str) -> Entry:
     """The attempts of one model at the held-out problems, and their numbers for `results.json` (none without problems)."""
     seeds = ctx.load("seeds", "seeds", Seed)
-    problems = [s for s in seeds.rows() if s.split == "heldout" and (s.answer is not None or s.tests)]
+    problems = [s for s in seeds.rows() if s.split == "heldout" and judgeable(s, ctx.recipe.templates)]
     problems = problems[: settings.problems] if settings.problems else problems
-    check_gold(problems)
+    check_gold([p for p in problems if get(p.domain, ctx.recipe.templates).check is None])
     spec = model.spec(weights)
     style = ctx.recipe.templates
     fn = partial(
@@ -85,6 +86,8 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
 
 def check_gold(problems: Sequence[Seed]) -> None:
     """Every gold answer and every set of tests judges rightly (`verify.gold`), before any model is scored.
+
+    Not asked of domains that check an answer by the problem: their golds are not used.
 
     Raises:
         UserError: one that does not, with its source.

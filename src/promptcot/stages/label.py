@@ -21,14 +21,13 @@ from heapq import nsmallest
 from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest
-from promptcot.records import Ballot, Problem, Reject, Rollout, Suite
+from promptcot.records import Ballot, Problem, Reject, Rollout, Suite, Verdict
 from promptcot.settings import Label
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.solving import attempt, rules_for
 from promptcot.stages.suites import propose_test, suite_asks, vet_suite
 from promptcot.store import Step
-from promptcot.verify.answers import equivalent
-from promptcot.verify.vote import decided, tally
+from promptcot.verify.vote import Equivalent, decided, tally
 
 NAME = "label"
 Attempts = dict[str, list[str | None]]  # problem id -> answers in the order of their sample index
@@ -102,9 +101,9 @@ def draw(
         if wave == len(waves):
             break
         first += size
-        voting = [p.id for p in still if p.id not in code]
+        voting = [p for p in still if p.id not in code]
         votes = ctx.table(
-            NAME, f"votes{wave}", Ballot, partial(ballots, voting, steps, wave, settings),
+            NAME, f"votes{wave}", Ballot, partial(ballots, voting, steps, wave, settings, ctx.recipe.templates),
             params={"min_votes": settings.min_votes, "samples": settings.samples},
             inputs={f"attempts{n}": step.digest for n, step in enumerate(steps, 1)},
         )  # fmt: skip
@@ -115,25 +114,25 @@ def draw(
 
 
 def answers_of(attempts: Sequence[Step[Rollout]]) -> Attempts:
-    """The answers of every problem, in the order of their sample index."""
+    """The answers of every problem, in the order of their sample index; what its domain's checker refused has no vote."""
     answers: Attempts = defaultdict(list)
     for step in attempts:
         for row in step.rows():
-            answers[row.problem_id].append(row.answer)
+            answers[row.problem_id].append(None if row.verdict == Verdict.INCORRECT else row.answer)
     return answers
 
 
 def ballots(
-    voting: Sequence[str], attempts: Sequence[Step[Rollout]], wave: int, settings: Label
+    voting: Sequence[Problem], attempts: Sequence[Step[Rollout]], wave: int, settings: Label, style: str
 ) -> tuple[int, list[Ballot], list[Reject]]:
     """Where each vote stands: decided, whatever the samples still to come say, or open."""
     answers = answers_of(attempts)
     out = []
-    for ident in voting:
-        vote = tally(answers[ident], equivalent)
+    for p in voting:
+        vote = tally(answers[p.id], get(p.domain, style).same)
         certain = decided(vote, settings.samples - vote.samples, settings.min_votes)
         decision = {None: "open", True: "accepted", False: "refused"}[certain]
-        out.append(Ballot(ident, wave, vote.samples, vote.votes, vote.margin, decision))
+        out.append(Ballot(p.id, wave, vote.samples, vote.votes, vote.margin, decision))
     return len(voting), out, []
 
 
@@ -179,7 +178,7 @@ def label(
         if get(p.domain, style).answer_kind == "tests":
             made = with_suite(p, by_suite[p.id], settings)
         else:
-            made = with_vote(p, answers[p.id], settings)
+            made = with_vote(p, answers[p.id], settings, get(p.domain, style).same)
         (rejects if isinstance(made, Reject) else kept).append(made)  # type: ignore[arg-type]
     return len(problems), kept, rejects
 
@@ -209,9 +208,11 @@ def with_suite(p: Problem, suite: Suite | Reject, settings: Label) -> Problem | 
     )  # fmt: skip
 
 
-def with_vote(p: Problem, answers: Sequence[str | None], settings: Label) -> Problem | Reject:
+def with_vote(
+    p: Problem, answers: Sequence[str | None], settings: Label, same: Equivalent
+) -> Problem | Reject:
     """The problem with the winner of the vote, if it has the votes."""
-    vote = tally(answers, equivalent)
+    vote = tally(answers, same)
     if not vote.valid:
         return Reject(p.id, "no_answer")
     if vote.winner is None or vote.votes < settings.min_votes:

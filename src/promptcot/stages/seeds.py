@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest
 from promptcot.readers import files
@@ -57,7 +58,14 @@ def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
 
 
 def gold_flaw(seed: Seed) -> str:
-    """Why the seed's answer or tests could judge nobody; empty if they could, or if there are none."""
+    """Why the seed's answer or tests could judge nobody; empty if they could, or if there are none.
+
+    Raises:
+        UserError: its domain is unknown.
+    """
+    check = get(seed.domain, "compact").check
+    if check is not None:
+        return "" if seed.answer is None or check(seed.problem, seed.answer) else "its domain refuses it"
     flaw = answer_flaw(seed.source, seed.answer) if seed.answer is not None else ""
     return flaw or (suite_flaw(GoldSuite(seed.source, seed.tests)) if seed.tests else "")
 

@@ -26,7 +26,7 @@ from promptcot.stages import selfplay_fit
 from promptcot.stages import selfplay_rows as rows
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay_rows import NAME, Posed
-from promptcot.stages.solving import attempt, rules_for
+from promptcot.stages.solving import attempt, judgeable, rules_for
 from promptcot.store import Step
 
 Rates = dict[str, float]
@@ -76,7 +76,7 @@ class Play:
     def __init__(self, ctx: Context, settings: SelfPlay) -> None:
         self.ctx, self.settings, self.style = ctx, settings, ctx.recipe.templates
         seeds = ctx.load("seeds", "seeds", Seed)
-        gold = [s for s in seeds.rows() if s.split == "train" and (s.answer is not None or s.tests)]
+        gold = [s for s in seeds.rows() if s.split == "train" and judgeable(s, self.style)]
         self.tracked = _pick(gold, settings.track, ctx.recipe.run.seed)
         self.track_source = seeds.digest
         texts = {s.problem for s in self.tracked}
@@ -214,7 +214,7 @@ class Play:
         track: tuple[float, float, float, float],
     ) -> None:  # fmt: skip
         """The table `round{r}`, and a line for people."""
-        row = rows.figures(r, problems, rollouts, self.settings, made.totals()["rows_out"], track)
+        row = rows.figures(r, problems, rollouts, self.settings, made.totals()["rows_out"], track, self.style)
         self.ctx.table(
             NAME, f"round{r}", Round, lambda: (1, [row], []), params={"figures": digest(row.row())}, inputs={"rows": made.digest}
         )  # fmt: skip

@@ -64,7 +64,7 @@ def reward(
     row = tasks[task]
     domain = get(row.domain, style)
     answer = domain.answer(text) if finish == "stop" else None
-    verdict, reason = judge(domain, row.answer, row.tests, text, answer, finish, rules)
+    verdict, reason = judge(domain, row, text, answer, finish, rules)
     made = Rollout(row.id, row.of, row.domain, 0, text, 0, finish, answer, verdict, reason)
     right = side(made, row.problem, settings)
     return None if right is None else float(right)

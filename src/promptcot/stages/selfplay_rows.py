@@ -13,6 +13,7 @@ from itertools import product
 from typing import TypeVar
 
 from promptcot.analysis.outcomes import solve_rates
+from promptcot.domains import get
 from promptcot.domains.form import malformed
 from promptcot.ids import row_id, row_seed
 from promptcot.records import Ask, Pair, Problem, Record, Reject, Rollout, Round, Seed, Trace, Verdict
@@ -172,13 +173,13 @@ def _spread(rng: random.Random, rows: Sequence[Rollout], count: int) -> list[Rol
 
 def figures(
     r: int, problems: Sequence[Posed], rollouts: Sequence[Rollout], settings: SelfPlay, rows: int,
-    track: tuple[float, float, float, float],
+    track: tuple[float, float, float, float], style: str,
 ) -> Round:  # fmt: skip
     """What round r was: the filter, what it saved, how the attempts agree with the labels, and the tracked measure."""
     groups = by_problem(rollouts)
     found = [filtered(p, groups[p.id], settings) for p in problems]
     reasons = [f.reason if f else "kept" for f in found]
-    votes = [against(p, groups[p.id]) for p in problems]
+    votes = [against(p, groups[p.id], style) for p in problems]
     first = (settings.waves or [settings.rollouts])[
         0
     ]  # later waves skip the easy ones: a mean over all is biased
@@ -192,12 +193,13 @@ def figures(
     )  # fmt: skip
 
 
-def against(p: Posed, attempts: Sequence[Rollout]) -> bool | None:
-    """Do most attempts agree on an answer that is not the label? None where they agree on nothing, or there is no vote.
+def against(p: Posed, attempts: Sequence[Rollout], style: str) -> bool | None:
+    """Do most attempts agree on an answer that is not the label? None where they agree on nothing, or there is no vote
+    (programs, and domains whose checker takes any right answer).
 
     A strong solver that is sure of another answer is evidence against the label.
     """
-    if p.answer is None:
+    if p.answer is None or get(p.domain, style).check is not None:
         return None
     vote = tally([a.answer for a in attempts], equivalent)
     if not accept(vote, min_votes=2, min_share=0.5, min_margin=1):

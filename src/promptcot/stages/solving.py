@@ -9,7 +9,7 @@ from promptcot.domains.base import Domain
 from promptcot.evals.tasks import Task
 from promptcot.ids import row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams
-from promptcot.records import Ask, Problem, Reject, Rollout, Seed, UnitTest, Verdict
+from promptcot.records import Ask, Problem, Reject, Rollout, Seed, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import Rules
 from promptcot.stages.context import Context
@@ -48,7 +48,7 @@ def limits(rules: Rules) -> Limits:
 def attempt(
     worker: Worker, rows: list[Ask], *, model: EngineSpec, params: SamplingParams, style: str, rules: Rules
 ) -> list[Rollout | Reject]:
-    """One attempt per row. Rows with an answer or tests get a verdict; the others keep an empty one."""
+    """One attempt per row. Rows that can be judged (`judgeable`) get a verdict; the others keep an empty one."""
     engine = worker.engine(model)
     domains = [get(r.domain, style) for r in rows]
     prompts = [
@@ -61,7 +61,7 @@ def attempt(
             out.append(sample.reject(row.id))
             continue
         answer = domain.answer(sample.text) if sample.finish == "stop" else None
-        verdict, reason = judge(domain, row.answer, row.tests, sample.text, answer, sample.finish, rules)
+        verdict, reason = judge(domain, row, sample.text, answer, sample.finish, rules)
         out.append(
             Rollout(
                 id=row.id, problem_id=row.of, domain=row.domain, sample=row.sample, text=sample.text,
@@ -71,22 +71,24 @@ def attempt(
     return out
 
 
+def judgeable(row: Ask | Problem | Seed, style: str) -> bool:
+    """Is there anything to judge an attempt by: an answer, tests, or the domain's own checker?"""
+    return row.answer is not None or bool(row.tests) or get(row.domain, style).check is not None
+
+
 def judge(
-    domain: Domain,
-    gold: str | None,
-    tests: list[UnitTest],
-    text: str,
-    answer: str | None,
-    finish: str,
-    rules: Rules,
+    domain: Domain, row: Ask, text: str, answer: str | None, finish: str, rules: Rules
 ) -> tuple[str, str]:
-    """(verdict, reason) of one attempt; ("", "") when there is nothing to judge it by."""
-    if gold is None and not tests:
+    """(verdict, reason) of one attempt at `row`; ("", "") when there is nothing to judge it by."""
+    if row.answer is None and not row.tests and domain.check is None:
         return "", ""
     if answer is None:
         return Verdict.NO_ANSWER.value, "truncated" if finish == "length" else "no_final_answer"
+    if domain.check is not None:
+        right = domain.check(row.problem, answer)
+        return (Verdict.CORRECT.value, "accepted") if right else (Verdict.INCORRECT.value, "refused")
     if domain.answer_kind == "tests":
-        verdict, reason, _ = check_program(answer, tests, limits(rules), sandbox=rules.sandbox, stop=True)
+        verdict, reason, _ = check_program(answer, row.tests, limits(rules), sandbox=rules.sandbox, stop=True)
         return verdict.value, reason
-    verdict, reason = check_answer(gold, text)
+    verdict, reason = check_answer(row.answer, text)
     return verdict.value, reason

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import UserError
-from promptcot.settings import Launch
+from promptcot.settings import Launch, domains
 
 JOB, FACTS, ERROR, LOG = "job", "facts", "error", "log"
 
@@ -34,7 +34,7 @@ def run(launch: Launch, fn: Callable[..., dict[str, Any]], out: Path, *args: Any
     folder = out / ".launch"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / JOB).write_bytes(pickle.dumps((fn, out, args)))
+    (folder / JOB).write_bytes(pickle.dumps((fn, out, args, list(domains.FILES.values()))))
     with (folder / LOG).open("wb") as log:
         code = subprocess.run(
             command(launch, folder), stdout=log, stderr=log, env=_environment(launch), preexec_fn=_die_with_parent,
@@ -92,7 +92,8 @@ def main(folder: Path) -> None:
 def _work(folder: Path) -> None:
     from promptcot.train import shards
 
-    fn, out, args = pickle.loads((folder / JOB).read_bytes())
+    fn, out, args, own = pickle.loads((folder / JOB).read_bytes())
+    domains.register(own)
     try:
         facts = fn(out, *args)
     except UserError as error:
