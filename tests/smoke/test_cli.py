@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.report_paths import documented, names
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -55,6 +56,7 @@ def test_a_run_leaves_a_report_with_the_documented_numbers(finished: Path) -> No
         assert 0 <= r["before"]["ci95"][0] <= r["before"]["mean"] <= r["before"]["ci95"][1] <= 1
     assert report["wall_s"] > 0
     assert report["peak_rss_mb"] > 100
+    assert names(report) - documented() == set()
     html = (finished / "report.html").read_text()
     assert "<svg" in html
     assert "simulated" in html

@@ -6,12 +6,7 @@ Skips, loudly, where no Chromium is installed (Debian: apt-get install chromium)
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,42 +14,16 @@ from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import pytest
-from tests.view.conftest import HOSTILE, PROBLEMS
+from tests.view.conftest import CHROMIUM, HOSTILE, PROBLEMS
 
 from promptcot.analysis import report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="NO CHROMIUM: the explorer is untested in a browser"
 )
-
-
-@pytest.fixture(scope="module")
-def address(run_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "promptcot.cli", "view", str(run_path), "--port", "0"]
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    yield line.split()[0]
-    server.send_signal(signal.SIGINT)
-    assert server.wait(20) == 0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
