@@ -25,7 +25,7 @@ def cosine_distances(means_ND: Matrix) -> Matrix:
     unit = means_ND / np.linalg.norm(means_ND, axis=1, keepdims=True)
     distance = np.clip(1.0 - unit @ unit.T, 0.0, 2.0)
     np.fill_diagonal(distance, 0.0)
-    return (distance + distance.T) / 2
+    return np.asarray((distance + distance.T) / 2)
 
 
 def summary(vectors: Mapping[str, NDArray[Any]], seed: int, *, resamples: int = RESAMPLES) -> dict[str, Any]:

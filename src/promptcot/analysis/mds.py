@@ -48,7 +48,7 @@ def aligned(points_N2: Matrix, target_N2: Matrix) -> Matrix:
     centre = points_N2.mean(axis=0)
     goal = target_N2.mean(axis=0)
     left, _, right = np.linalg.svd((points_N2 - centre).T @ (target_N2 - goal))
-    return (points_N2 - centre) @ (left @ right) + goal
+    return np.asarray((points_N2 - centre) @ (left @ right) + goal)
 
 
 def _guttman(distance_NN: Matrix, points: Matrix) -> Matrix:
@@ -56,7 +56,7 @@ def _guttman(distance_NN: Matrix, points: Matrix) -> Matrix:
     between = _distances(points)
     ratio = np.divide(distance_NN, between, out=np.zeros_like(between), where=between > 0)
     weights = np.diag(ratio.sum(axis=1)) - ratio
-    return weights @ points / len(points)
+    return np.asarray(weights @ points / len(points))
 
 
 def _raw_stress(distance_NN: Matrix, points: Matrix) -> float:
@@ -64,7 +64,7 @@ def _raw_stress(distance_NN: Matrix, points: Matrix) -> float:
 
 
 def _distances(points: Matrix) -> Matrix:
-    return np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=-1))
+    return np.asarray(np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=-1)))
 
 
 def _oriented(points: Matrix) -> Matrix:

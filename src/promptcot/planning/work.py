@@ -209,9 +209,9 @@ class Flow:
         if s.difficulty:  # at most: problems of code are left out, and labelled ones are curated ones too
             sets = (self.seeds, self.heldout, self.curated, self.labelled)
             found = sum((n.capped(_limit(s.difficulty.problems)) for n in sets), Range.of(0.0))
-            for who, model in (("weaker", s.difficulty.weak), ("stronger", s.difficulty.strong)):
-                each = self.attempt(model, s.difficulty.sampling.max_tokens)
-                yield Work("evaluate", f"difficulty: the {who} model", "sample", model, found, each)
+            for who, reader in (("weaker", s.difficulty.weak), ("stronger", s.difficulty.strong)):
+                each = self.attempt(reader, s.difficulty.sampling.max_tokens)
+                yield Work("evaluate", f"difficulty: the {who} model", "sample", reader, found, each)
 
 
 def train_seeds(recipe: Recipe) -> int:

@@ -1,0 +1,26 @@
+"""Takes docs/report.png from a report: `python docs/screenshot.py runs/pocket/report.html`. Needs Playwright and a Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+WIDTH, HEIGHT = 1000, 1320  # the headline, the funnel, and the first curves
+
+
+def main(report: Path, out: Path = Path(__file__).with_name("report.png")) -> None:
+    """The top of the page, in the light theme."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.goto(report.resolve().as_uri())
+        page.screenshot(path=out)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
