@@ -11,14 +11,14 @@ from playwright.sync_api import sync_playwright
 WIDTH, HEIGHT = 1000, 1320  # the headline, the funnel, and the first curves
 
 
-def main(report: Path, out: Path = Path(__file__).with_name("report.png")) -> None:
+def main(report: Path) -> None:
     """The top of the page, in the light theme."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(report.resolve().as_uri())
-        page.screenshot(path=out)
+        page.screenshot(path=Path(__file__).with_name("report.png"))
         browser.close()
 
 

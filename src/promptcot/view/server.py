@@ -91,7 +91,10 @@ class Site:
         table, where = self._asked(request)
         start = _whole_number(request.query.get("start", "0"))
         rows = await self._ask(self.run.page, table, where, start, PAGE_ROWS)
-        total = await self._ask(self.run.count, table, where)
+        last = len(rows) < PAGE_ROWS and (
+            rows or not start
+        )  # the page itself says how many there are: no second scan
+        total = start + len(rows) if last else await self._ask(self.run.count, table, where)
         facets = await self._ask(self.run.facets, table)
         return self.page(
             "table.html.j2", table=table, where=where, rows=rows, total=total, facets=facets, start=start,
