@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from promptcot.rundir import armless
+
 Step = tuple[str, dict[str, Any], dict[str, Any]]  # name, step.json, done.json
 
 TOKENS = ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens")
@@ -63,8 +65,13 @@ def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, floa
         worker seconds, requests per kept problem.
     """
     out: dict[str, dict[str, Any]] = {}
-    for name, _, done in steps:
+    seen: set[str] = set()
+    for name, head, done in steps:
         stage = name.partition("/")[0][3:]
+        work = armless(head["key"]) if "key" in head else name
+        if work in seen:  # taken over from another arm: done once
+            continue
+        seen.add(work)
         row = out.setdefault(stage, _nothing(stage, wall_s.get(stage, 0.0)))
         row["worker_s"] += done["seconds"]
         row["engine_s"] += done.get("engine_s", 0.0)

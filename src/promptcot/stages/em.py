@@ -39,7 +39,7 @@ def run(ctx: Context) -> None:
     if decision.reason != "max_iterations":
         ctx.reporter.line(f"  em: {decision.detail}")
     if ctx.recipe.em.without_estep and loop.heldout:
-        without_estep(ctx, decision.last)
+        without_estep(ctx, max(1, decision.kept))
 
 
 def without_estep(ctx: Context, iterations: int) -> None:

@@ -91,9 +91,8 @@ class Site:
         table, where = self._asked(request)
         start = _whole_number(request.query.get("start", "0"))
         rows = await self._ask(self.run.page, table, where, start, PAGE_ROWS)
-        last = len(rows) < PAGE_ROWS and (
-            rows or not start
-        )  # the page itself says how many there are: no second scan
+        # A page that is not full says itself how many rows there are: no second scan.
+        last = len(rows) < PAGE_ROWS and (rows or not start)
         total = start + len(rows) if last else await self._ask(self.run.count, table, where)
         facets = await self._ask(self.run.facets, table)
         return self.page(
