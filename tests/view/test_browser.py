@@ -131,6 +131,29 @@ def test_the_report_opens_from_disk_on_a_phone_without_a_console_message(
     assert said == []
 
 
+@needs_browser
+def test_the_report_is_read_with_the_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    sample = json.loads((Path(__file__).parents[1] / "analysis" / "report_sample.json").read_text())
+    file = tmp_path / "report.html"
+    file.write_text(report.render(sample))
+    page = browser.new_page(viewport={"width": 360, "height": 700})
+    page.goto(file.as_uri())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the first link of the sections
+    assert page.url.endswith("#headline")
+    table = page.locator(".wide .scroll").first  # wider than a phone: scrolled by the arrow keys once focused
+    table.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    folded = page.locator("#examples details").nth(1)
+    assert folded.get_attribute("open") is None
+    folded.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert folded.get_attribute("open") is not None
+    page.close()
+
+
 def fetch(url: str, host: str | None = None) -> tuple[int, bytes]:
     from urllib.error import HTTPError
 
