@@ -131,8 +131,8 @@ class RunDir:
                 return theirs
         for done in path.parent.glob("[!.]*/done.json"):
             if done.parent not in self._keys:
-                self._keys[done.parent] = _armless(json.loads((done.parent / "step.json").read_text())["key"])
-        wanted = _armless(key)
+                self._keys[done.parent] = armless(json.loads((done.parent / "step.json").read_text())["key"])
+        wanted = armless(key)
         return next((p for p, k in self._keys.items() if k == wanted and p.parent == path.parent), None)
 
 
@@ -175,7 +175,8 @@ def finished_steps(path: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]
     ]
 
 
-def _armless(key: dict[str, Any]) -> str:
+def armless(key: dict[str, Any]) -> str:
+    """What a step with this key was asked, whatever arm asked for it: equal for steps that are one piece of work."""
     return digest({**key, "step": key["step"].rpartition(".")[2]})
 
 

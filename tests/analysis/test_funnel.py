@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptcot.analysis.funnel import Step, cost, kept_problems, tokens_of
+from promptcot.analysis.funnel import Step, cost, kept_problems, tokens_of, total
 from promptcot.runner.clock import Clock
 
 
@@ -41,6 +41,24 @@ def test_kept_problems_are_the_labelled_else_the_curated_ones() -> None:
     assert kept_problems(STEPS[:1]) == 8
     assert kept_problems([]) is None
     assert cost(STEPS[1:3], {}, {})[0]["tokens_per_kept"] is None
+
+
+def test_work_taken_over_from_another_arm_is_counted_once() -> None:
+    def step(name: str, seed: int = 1) -> Step:
+        key = {"stage": "em", "step": name, "seed": seed}
+        return f"04_em/{name}", {"key": key}, done(10, 5.0, 4.0, sampled_tokens=100)
+
+    (row,) = cost([step("h0_samples"), step("no_estep.h0_samples"), step("no_estep.h1_samples")], {}, {})
+    assert (row["sampled_tokens"], row["worker_s"], row["rows"]) == (200, 10.0, 20)
+    (row,) = cost([step("h0_samples"), step("arm.h0_samples", seed=2)], {}, {})
+    assert row["sampled_tokens"] == 200  # another question
+
+
+def test_the_total_is_of_all_stages() -> None:
+    row = total(STEPS, {"label": 25.0, "curate": 5.0}, {"label": 50.0, "curate": 10.0})
+    assert (row["wall_s"], row["worker_s"], row["rows"]) == (30.0, 40.0, 40)
+    assert (row["tokens_per_kept"], row["requests"], row["requests_per_kept"]) == (250.0, 64, 16.0)
+    assert row["idle_share"] == pytest.approx(1 - 20 / 60, abs=1e-3)
 
 
 def test_the_clock_adds_sessions_and_counts_helpers_as_capacity_only(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from jinja2 import StrictUndefined
 
-from promptcot.analysis import figures, report
+from promptcot.analysis import charts, figures, formats, report
 
 SECTIONS = (
     "headline",
     "funnel",
     "em",
+    "concepts",
+    "distribution",
     "quality",
     "difficulty",
     "evaluation",
@@ -95,7 +97,7 @@ def test_every_section_is_present_in_reading_order(page: Page) -> None:
 def test_the_template_names_only_fields_that_the_documented_input_has() -> None:
     strict = report.environment(StrictUndefined).get_template("report.html.j2")
     full = sample()
-    groups = report.evaluation_groups(full["evaluation"])
+    groups = charts.evaluation_groups(full["evaluation"])
     page = strict.render(report=full, em=full["em"], evaluation=groups, figures={}, figures_missing="")
     assert "3.11.2" in page
 
@@ -131,9 +133,9 @@ def test_headlines_say_in_words_whether_something_improved(page: Page) -> None:
 
 
 def test_a_difference_is_clear_only_when_its_interval_excludes_zero() -> None:
-    assert report.verdict({"mean": 0.1, "ci95": [0.02, 0.2]}) == "higher"
-    assert report.verdict({"mean": -0.1, "ci95": [-0.2, -0.02]}) == "lower"
-    assert report.verdict({"mean": 0.1, "ci95": [0.0, 0.2]}) == "no clear change"
+    assert formats.verdict({"mean": 0.1, "ci95": [0.02, 0.2]}) == "higher"
+    assert formats.verdict({"mean": -0.1, "ci95": [-0.2, -0.02]}) == "lower"
+    assert formats.verdict({"mean": 0.1, "ci95": [0.0, 0.2]}) == "no clear change"
 
 
 @pytest.mark.filterwarnings("error")  # matplotlib warns when a label leaves no room to draw
@@ -179,7 +181,7 @@ def test_headings_descend_one_level_at_a_time(page: Page) -> None:
 
 def test_figures_tables_and_scrolling_areas_can_be_read_aloud(page: Page) -> None:
     drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(drawings) == 11
+    assert len(drawings) == 19
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
     count = [tag for tag, _ in page.tags].count
     assert count("figcaption") == count("figure") == len(drawings)
@@ -196,13 +198,57 @@ def test_the_same_numbers_give_the_same_bytes(html: str) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
-    "name", ["headline", "funnel", "em", "labels", "difficulty", "evaluation", "examples", "stages"]
+    "name",
+    [
+        "headline",
+        "funnel",
+        "em",
+        "concepts",
+        "distribution",
+        "labels",
+        "difficulty",
+        "evaluation",
+        "examples",
+        "stages",
+    ],
 )
 def test_a_section_that_was_not_run_is_named_as_such(name: str) -> None:
     numbers = sample()
     del numbers[name]
     text = Page(report.render(numbers)).text
     assert text.count("This part was not run") == 1
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_extras_that_were_not_asked_for_say_what_to_type() -> None:
+    missing = {"absent": {"seen": "the model is not installed", "do": "pip install 'promptcot[map]'"}}
+    numbers = sample() | {"distribution": missing, "difficulty_table": None}
+    numbers["em"]["without_estep"] = []
+    text = Page(report.render(numbers)).text
+    assert "There is no map: the model is not installed." in text
+    assert "pip install 'promptcot[map]'" in text
+    assert "evaluate: {difficulty:" in text
+    assert "em: {without_estep: true}" in text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_an_example_shows_its_lineage_from_concepts_to_the_pair() -> None:
+    text = Page(report.render(sample())).text
+    parts = ["Concepts integer division", "Rationale Start with", "Problem Mia has", "Label 14", "14 7", "1 correct exact",
+             "Chosen attempt 47", "Rejected attempt 47", "Trace of the teacher"]  # fmt: skip
+    places = [text.index(part, text.index("Examples with their lineage")) for part in parts]
+    assert places == sorted(places)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_requests_are_shown_where_servers_were_asked() -> None:
+    text = Page(report.render(sample())).text
+    assert "4.8 requests to servers" in text
+    assert "4,800 12 3 0" in text
+    numbers = sample()
+    for row in [*numbers["stages"], numbers["total"]]:
+        row |= {"requests": 0, "retries": 0, "failed": 0, "unseeded": 0}
+    assert "no request went to a server" in Page(report.render(numbers)).text
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -220,7 +266,7 @@ def test_unknown_truth_is_said_where_label_accuracy_would_be() -> None:
 
 def test_a_report_with_nothing_but_a_name_is_still_a_page() -> None:
     page = Page(report.render({"run": "pocket"}))
-    assert page.text.count("This part was not run") == 11
+    assert page.text.count("This part was not run") == 13
     assert not page.open
 
 
@@ -241,29 +287,29 @@ def test_without_matplotlib_the_page_keeps_its_tables_and_says_how_to_get_figure
     assert "pip install 'promptcot[report]'" in page.text
     assert "svg" not in tags
     assert "figure" not in tags
-    assert tags.count("table") == 16
+    assert tags.count("table") == 27
     assert not page.open
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (report.count(1234567), "1,234,567"),
-        (report.number(-0.001), "0.00"),
-        (report.number(-2.5, 1), "−2.5"),
-        (report.number(None), "–"),
-        (report.number(float("nan")), "–"),
-        (report.number(True), "–"),
-        (report.signed(0.1), "+0.10"),
-        (report.signed(0.0), "0.00"),
-        (report.percent(0.9405), "94.0%"),
-        (report.percent(None), "–"),
-        (report.interval([0.91, 0.96], 1, 100), "[91.0, 96.0]"),
-        (report.interval(None), ""),
-        (report.duration(8.24), "8.2 s"),
-        (report.duration(59.96), "1 min 0 s"),
-        (report.duration(125), "2 min 5 s"),
-        (report.duration(4020), "1 h 7 min"),
+        (formats.count(1234567), "1,234,567"),
+        (formats.number(-0.001), "0.00"),
+        (formats.number(-2.5, 1), "−2.5"),
+        (formats.number(None), "–"),
+        (formats.number(float("nan")), "–"),
+        (formats.number(True), "–"),
+        (formats.signed(0.1), "+0.10"),
+        (formats.signed(0.0), "0.00"),
+        (formats.percent(0.9405), "94.0%"),
+        (formats.percent(None), "–"),
+        (formats.interval([0.91, 0.96], 1, 100), "[91.0, 96.0]"),
+        (formats.interval(None), ""),
+        (formats.duration(8.24), "8.2 s"),
+        (formats.duration(59.96), "1 min 0 s"),
+        (formats.duration(125), "2 min 5 s"),
+        (formats.duration(4020), "1 h 7 min"),
     ],
 )
 def test_values_are_formatted_for_reading(shown: str, expected: str) -> None:

@@ -70,6 +70,32 @@ def test_the_counts_of_the_em_are_those_a_person_gets() -> None:
     assert work["em: held-out: problems of p"].tokens.high == 10 * 4 * 50
 
 
+def test_the_curve_without_the_e_step_and_the_difficulty_table_are_counted() -> None:
+    em = {
+        "iterations": 3,
+        "k": 4,
+        "items": 50,
+        "measure": 10,
+        "measure_draws": 8,
+        "training": {"lr": 1e-3},
+        "without_estep": True,
+    }
+    model = {"engine": "transformers", "model": "pocket"}
+    asked = {"difficulty": {"weak": model, "strong": {"engine": "pocket-teacher"}, "problems": 30}}
+    work = by_name(small(em=em, evaluate=asked))
+    assert work["em: without E-step: greedy rationales"].requests.high == 150
+    assert work["em: training of p without E-step"].tokens.high == 3 * 50 * 60
+    assert work["em: without E-step: held-out: rationales of q"].requests.high == 10 * 3 * 5
+    assert work["em: without E-step: held-out: scores under p and q"].requests.high == 10 * 3 * 17
+    assert work["em: without E-step: held-out: problems of p"].requests.high == 10 * 3
+    # 30 of 100 seeds, 20 held out, 30 of the 32 curated, 16 labelled.
+    assert work["evaluate: difficulty: the weaker model"].requests.high == 30 + 20 + 30 + 16
+    iw = by_name(small(em={**em, "select": "iw", "draw": "resample", "mstep_rationale": "selected"}))
+    assert (
+        iw["em: without E-step: rationales of q"].requests.high == 2 * 50 * 4
+    )  # the first iteration's are shared
+
+
 def test_the_counts_behind_the_em_follow_the_yields_and_limits() -> None:
     work = by_name(
         small(

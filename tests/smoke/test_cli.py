@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.report_paths import documented, names
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "tiny.yaml"
@@ -47,6 +48,19 @@ def test_a_run_leaves_a_report_with_the_documented_numbers(finished: Path) -> No
         assert row["rows_in"] == row["rows_out"] + row["rejected"], row
         assert row["rejected"] == sum(row["reasons"].values()), row
     assert [r["iteration"] for r in report["em"]["iterations"]] == [0, 1]
+    assert [r["iteration"] for r in report["em"]["without_estep"]] == [0, 1]
+    assert (
+        report["em"]["without_estep"][0]["bound"] == report["em"]["iterations"][0]["bound"]
+    )  # one cold start
+    asked = {row["set"]: row["problems"] for row in report["difficulty_table"]["sets"]}
+    assert asked["seeds"] == asked["curated"] == 20
+    assert [row["set"] for row in report["concepts"]["sets"]] == [
+        "seeds",
+        "new problems",
+        "curated",
+        "labelled",
+    ]
+    assert {"absent", "sets"} & set(report["distribution"])
     for r in report["em"]["iterations"]:
         assert r["nll_x_given_z"] > 0 > r["joint"]
         assert r["rationale_tokens"] > 0
@@ -55,6 +69,7 @@ def test_a_run_leaves_a_report_with_the_documented_numbers(finished: Path) -> No
         assert 0 <= r["before"]["ci95"][0] <= r["before"]["mean"] <= r["before"]["ci95"][1] <= 1
     assert report["wall_s"] > 0
     assert report["peak_rss_mb"] > 100
+    assert names(report) - documented() == set()
     html = (finished / "report.html").read_text()
     assert "<svg" in html
     assert "simulated" in html

@@ -1,9 +1,15 @@
-"""A run directory with a known content, written through the store."""
+"""A run directory with a known content, written through the store; the explorer over it; a headless Chromium."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +18,12 @@ from promptcot.records import Pair, Problem, Record, Reject, Rollout, Seed, Trip
 from promptcot.rundir import RunDir
 from promptcot.shards import write_shard
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = next(
+    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
+)
 PROBLEMS = 120
 HOSTILE = '<script>alert("x")</script>'
 
@@ -60,3 +72,26 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     put(run, "selfplay/pairs1", [Pair("pair3", "problem003", "math", "Problem number 3.", "right", "wrong")])
     yield path
     run.close()
+
+
+@pytest.fixture(scope="module")
+def address(run_path: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "promptcot.cli", "view", str(run_path), "--port", "0"]
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    yield line.split()[0]
+    server.send_signal(signal.SIGINT)
+    assert server.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -6,12 +6,7 @@ Skips, loudly, where no Chromium is installed (Debian: apt-get install chromium)
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,42 +14,16 @@ from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import pytest
-from tests.view.conftest import HOSTILE, PROBLEMS
+from tests.view.conftest import CHROMIUM, HOSTILE, PROBLEMS
 
 from promptcot.analysis import report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="NO CHROMIUM: the explorer is untested in a browser"
 )
-
-
-@pytest.fixture(scope="module")
-def address(run_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "promptcot.cli", "view", str(run_path), "--port", "0"]
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    yield line.split()[0]
-    server.send_signal(signal.SIGINT)
-    assert server.wait(20) == 0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -160,6 +129,29 @@ def test_the_report_opens_from_disk_on_a_phone_without_a_console_message(
         assert page.locator(link.get_attribute("href") or "nowhere").count() == 1
     page.close()
     assert said == []
+
+
+@needs_browser
+def test_the_report_is_read_with_the_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    sample = json.loads((Path(__file__).parents[1] / "analysis" / "report_sample.json").read_text())
+    file = tmp_path / "report.html"
+    file.write_text(report.render(sample))
+    page = browser.new_page(viewport={"width": 360, "height": 700})
+    page.goto(file.as_uri())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the first link of the sections
+    assert page.url.endswith("#headline")
+    table = page.locator(".wide .scroll").first  # wider than a phone: scrolled by the arrow keys once focused
+    table.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    folded = page.locator("#examples details").nth(1)
+    assert folded.get_attribute("open") is None
+    folded.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert folded.get_attribute("open") is not None
+    page.close()
 
 
 def fetch(url: str, host: str | None = None) -> tuple[int, bytes]:

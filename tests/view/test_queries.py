@@ -45,6 +45,16 @@ def test_every_filter_keeps_exactly_its_rows(run: Run) -> None:
     assert ids(run, Filter(high=0.0), "selfplay/rollouts1")[:4] == [f"rollout000{k}" for k in range(4)]
 
 
+@pytest.mark.parametrize("text", ["Number 7.", "number 7.<script>", '("X")', "7.<SCRIPT>alert"])
+def test_a_search_is_for_the_text_itself_whatever_its_case(run: Run, text: str) -> None:
+    assert ids(run, Filter(text=text)) == ["problem007"]
+
+
+def test_what_would_be_an_expression_finds_nothing(run: Run) -> None:
+    for text in ("number .", "n.mber 7", "7|8", "[0-9]", "\\d", "a_b", "–", "'"):
+        assert ids(run, Filter(text=text)) == []
+
+
 def test_solve_rates_stand_beside_problems(run: Run) -> None:
     rows = run.page(run.table("synthesize/problems"), Filter(), 0, 5)
     assert [(r["solve_rate"], r["attempts"]) for r in rows] == [(k / 4, 4) for k in range(5)]

@@ -154,6 +154,87 @@ def columns(
     return _draw(name, aria_label, 2.5, paint)
 
 
+def scatter(
+    name: str, aria_label: str, labels: Sequence[str], points: Sequence[tuple[float, float]], radii: Sequence[float]
+) -> str:  # fmt: skip
+    """Named points in the plane, one unit long in both directions, each in a circle of its radius."""
+
+    def paint(axes: Any) -> None:
+        from matplotlib.patches import Circle
+
+        for (x, y), radius in zip(points, radii):
+            axes.add_patch(Circle((x, y), radius, facecolor=FIRST, alpha=0.10, linewidth=0))
+            axes.add_patch(
+                Circle((x, y), radius, facecolor="none", edgecolor=FIRST, alpha=0.5, linewidth=0.7)
+            )
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], "o", color=FIRST, markersize=4.5, linestyle=""
+        )
+        for label, (x, y), (dx, dy) in zip(labels, points, _beside(points)):
+            aligned = "left" if dx > 0 else "right" if dx < 0 else "center"
+            axes.annotate(
+                _short(label), (x, y), (dx, dy), textcoords="offset points", va="center", ha=aligned
+            )
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.margins(x=0.25, y=0.12)
+        axes.locator_params(nbins=5)
+        axes.set(xlabel="cosine distance", ylabel="cosine distance")
+        axes.grid()
+
+    return _draw(name, aria_label, 3.4, paint)
+
+
+def heatmap(name: str, aria_label: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """The lower half of a symmetric table of counts, darker where they are larger, the diagonal apart."""
+
+    def paint(axes: Any) -> None:
+        from matplotlib.patches import Rectangle
+
+        apart = [counts[i][j] for i in range(len(labels)) for j in range(i)]
+        most = max([*apart, 1])
+        for i in range(len(labels)):
+            for j in range(i + 1):
+                n = counts[i][j]
+                if i == j:
+                    axes.add_patch(
+                        Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="#000000", alpha=0.06, linewidth=0)
+                    )
+                elif n:
+                    axes.add_patch(
+                        Rectangle(
+                            (j - 0.5, i - 0.5),
+                            1,
+                            1,
+                            facecolor=FIRST,
+                            alpha=0.08 + 0.52 * n / most,
+                            linewidth=0,
+                        )
+                    )
+                if n:
+                    axes.text(j, i, f"{n:,}", ha="center", va="center", fontsize=7.5)
+        axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5))
+        axes.set_yticks(range(len(labels)), [f"{_short(label)}  {n}" for n, label in enumerate(labels, 1)])
+        axes.set_xticks(range(len(labels)), [str(n) for n in range(1, len(labels) + 1)])
+        axes.tick_params(length=0)
+        axes.tick_params(axis="x", labelsize=7.5)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+
+    return _draw(name, aria_label, 0.7 + 0.25 * len(labels), paint)
+
+
+def _beside(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where each label goes, in points: away from the nearest other point, sideways; stacked where points coincide."""
+    out = []
+    for n, (x, y) in enumerate(points):
+        others = [(px, py) for m, (px, py) in enumerate(points) if m != n]
+        near = min(others, key=lambda p: math.dist(p, (x, y)), default=(x - 1, y))
+        same = sum(math.dist(p, (x, y)) < 1e-9 for p in points[:n])
+        right = x > near[0] or (x == near[0] and not same)
+        out.append((8.0 if right else -8.0, 11.0 * (y > near[1]) - 5.5 * bool(others) - 12.0 * same))
+    return out
+
+
 def _curve(axes: Any, points: Sequence[tuple[float, Estimate]], label: str, colour: str, mark: str) -> None:
     xs, means = [x for x, _ in points], [v.mean for _, v in points]
     lows, highs = [v.low for _, v in points], [v.high for _, v in points]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from promptcot.rundir import armless
+
 Step = tuple[str, dict[str, Any], dict[str, Any]]  # name, step.json, done.json
+
+TOKENS = ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens")
+REQUESTS = ("requests", "retries", "failed", "unseeded")  # of servers; none for models in process
 
 LABELS = {
     "seeds/seeds": "seeds",
@@ -56,11 +61,17 @@ def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, floa
     Returns:
         Rows with wall_s; worker_s and engine_s (of workers, and of that in engines and trainings); idle_share, the part
         of the capacity in which no engine worked (waiting, verifying, writing, work lost to a kill); every count that
-        engines report (tokens, requests); and tokens, worker seconds per kept problem.
+        engines report (tokens; requests to servers, of these repeated, given up, answered without their seed); and tokens,
+        worker seconds, requests per kept problem.
     """
     out: dict[str, dict[str, Any]] = {}
-    for name, _, done in steps:
+    seen: set[str] = set()
+    for name, head, done in steps:
         stage = name.partition("/")[0][3:]
+        work = armless(head["key"]) if "key" in head else name
+        if work in seen:  # taken over from another arm: done once
+            continue
+        seen.add(work)
         row = out.setdefault(stage, _nothing(stage, wall_s.get(stage, 0.0)))
         row["worker_s"] += done["seconds"]
         row["engine_s"] += done.get("engine_s", 0.0)
@@ -74,9 +85,22 @@ def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, floa
 
 
 def _nothing(stage: str, wall_s: float) -> dict[str, Any]:
-    tokens = ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens")
-    zeros = dict.fromkeys(tokens, 0)
+    zeros = dict.fromkeys((*TOKENS, *REQUESTS), 0)
     return {"stage": stage, "wall_s": round(wall_s, 1), "worker_s": 0.0, "engine_s": 0.0, "rows": 0, **zeros}
+
+
+def total(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, float]) -> dict[str, Any]:
+    """The row of `cost` for all stages together."""
+    rows = cost(steps, wall_s, {})
+    summed = {k: sum(row.get(k, 0) for row in rows) for k in ("worker_s", "engine_s", *TOKENS, *REQUESTS)}
+    out = {
+        "stage": "all",
+        "wall_s": round(sum(wall_s.values()), 1),
+        "rows": sum(row["rows"] for row in rows),
+        **summed,
+    }
+    _ratios(out, sum(capacity_s.values()), kept_problems(steps))
+    return out
 
 
 def _ratios(row: dict[str, Any], capacity_s: float, kept: int | None) -> None:
@@ -86,6 +110,7 @@ def _ratios(row: dict[str, Any], capacity_s: float, kept: int | None) -> None:
     row["kept_problems"] = kept
     row["tokens_per_kept"] = round(tokens_of(row) / kept, 1) if kept else None
     row["worker_s_per_kept"] = round(row["worker_s"] / kept, 3) if kept else None
+    row["requests_per_kept"] = round(row["requests"] / kept, 2) if kept else None
     row["worker_s"], row["engine_s"] = round(row["worker_s"], 1), round(row["engine_s"], 1)
 
 

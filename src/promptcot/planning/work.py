@@ -109,20 +109,34 @@ class Flow:
             yield Work("em", "M-step: greedy rationales", "sample", base, items * rounds, z)
         yield self.training("em", "p", base, items * rounds, em.p_training or em.training)
         yield from self.measurement(base, rounds, z, row)
+        if em.without_estep:  # iteration 0 and the first candidates are shared
+            what = "without E-step: "
+            if resampled:
+                more = drawn * (rounds + Range.of(-1))
+                yield Work("em", f"{what}rationales of q", "sample", base, more, z)
+                yield Work("em", f"{what}scores under p", "score", base, more, row)
+            else:
+                yield Work("em", f"{what}greedy rationales", "sample", base, items * rounds, z)
+            yield self.training("em", "p without E-step", base, items * rounds, em.p_training or em.training)
+            yield from self.measurement(base, rounds, z, row, what, first=0)
 
-    def measurement(self, base: Model, rounds: Range, z: Range, row: Range) -> Iterator[Work]:
-        """Held-out items: all draws at iteration 0; then half from q and half kept, scored under p and both q."""
+    def measurement(
+        self, base: Model, rounds: Range, z: Range, row: Range, what: str = "", first: int = 1
+    ) -> Iterator[Work]:
+        """Held-out items: all draws at iteration 0 (`first` 1); then half from q and half kept, scored under p and both q."""
         em = self.recipe.em
         assert em is not None
         items, draws = self.heldout.capped(_limit(em.measure)), em.measure_draws
         whole = (self.z + self.x).capped(em.training.max_tokens)
         if not items.high:
             return
-        sampled = items * (draws + 1) + items * rounds * (draws / 2 + 1)
-        scored = items * (draws + 1) + items * rounds * (draws + 1 + draws)
-        yield Work("em", "held-out: rationales of q", "sample", base, sampled, z)
-        yield Work("em", "held-out: scores under p and q", "score", base, scored, row)
-        yield Work("em", "held-out: problems of p", "sample", base, items * (rounds + Range.of(1)), whole)
+        sampled = items * ((draws + 1) * first) + items * rounds * (draws / 2 + 1)
+        scored = items * ((draws + 1) * first) + items * rounds * (draws + 1 + draws)
+        yield Work("em", f"{what}held-out: rationales of q", "sample", base, sampled, z)
+        yield Work("em", f"{what}held-out: scores under p and q", "score", base, scored, row)
+        yield Work(
+            "em", f"{what}held-out: problems of p", "sample", base, items * (rounds + Range.of(first)), whole
+        )
 
     def synthesize(self) -> Iterator[Work]:
         """One completion (z, x) of p per problem."""
@@ -189,6 +203,12 @@ class Flow:
             mine = [m for m in models if m.model_dump_json() == model]
             each = self.attempt(mine[0], s.sampling.max_tokens)
             yield Work("evaluate", "attempts", "sample", mine[0], asked * len(mine), each)
+        if s.difficulty:  # at most: problems of code are left out, and labelled ones are curated ones too
+            sets = (self.seeds, self.heldout, self.curated, self.labelled)
+            found = sum((n.capped(_limit(s.difficulty.problems)) for n in sets), Range.of(0.0))
+            for who, reader in (("weaker", s.difficulty.weak), ("stronger", s.difficulty.strong)):
+                each = self.attempt(reader, s.difficulty.sampling.max_tokens)
+                yield Work("evaluate", f"difficulty: the {who} model", "sample", reader, found, each)
 
 
 def train_seeds(recipe: Recipe) -> int:

@@ -186,7 +186,7 @@ class LocalRunner:
         step.put_artifact(out)
         step.finish(0, {"artifact": tree_digest(step.artifact), **facts})
         bar.set(facts.get("steps", 0), facts.get("steps", 0), facts["usage"].get("trained_tokens", 0))
-        bar.close(f"{facts.get('rows', 0):>6} rows trained")
+        bar.close(f"{facts.get('rows', 0):>6} rows {facts.get('did', 'trained')}")
 
 
 def _clear(out: Path) -> None:

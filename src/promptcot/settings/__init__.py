@@ -15,12 +15,13 @@ from promptcot.settings.domains import BUILT_IN, DomainFile
 from promptcot.settings.em import EM, ColdStart, Estimator, Gates
 from promptcot.settings.models import Model, Rules, Sampling
 from promptcot.settings.problems import Annotate, Curate, Label, Seeds, Synthesize, Vetting
-from promptcot.settings.solvers import Benchmark, BenchmarkName, Distill, Evaluate, SelfPlay
+from promptcot.settings.solvers import Benchmark, BenchmarkName, Difficulty, Distill, Evaluate, SelfPlay
 from promptcot.settings.training import GRPO, Launch, LoRA, Preference, Training
 
 __all__ = [
-    "EM", "GRPO", "STAGES", "Annotate", "Benchmark", "BenchmarkName", "ColdStart", "Curate", "Distill", "DomainFile",
-    "Estimator", "Evaluate", "Gates", "Label", "Launch", "LoRA", "Model", "Preference", "Recipe", "Rules", "RunSection", "Sampling",
+    "EM", "GRPO", "STAGES", "Annotate", "Benchmark", "BenchmarkName", "ColdStart", "Curate", "Difficulty", "Distill",
+    "DomainFile", "Estimator", "Evaluate", "Gates", "Label", "Launch", "LoRA", "Model", "Preference", "Recipe", "Rules", "RunSection",
+    "Sampling",
     "Section", "Seeds", "SelfPlay", "Synthesize", "Training", "Vetting",
 ]  # fmt: skip
 

@@ -62,6 +62,7 @@ class EM(Estimator):
     `measure_draws` rationales. stop: end when an iteration does not clearly raise the held-out "bound" on log p(x|c)
     (or lower the "nll" of x given a greedy rationale), by paired bootstrap, and keep the best one; "none" runs all
     and keeps the last. training is q's; p_training is p's where it differs (the paper uses one setting for both).
+    without_estep: run the iterations that are kept once more with q left at the cold start, for the report's curve.
     """
 
     iterations: Annotated[int, Field(ge=0)] = 2
@@ -82,6 +83,7 @@ class EM(Estimator):
     max_length: Annotated[float, Field(ge=1.0)] = 1000.0
     max_rejected: Share = free(0.5)
     ablation: list[str] = free([])
+    without_estep: bool = free(False)
 
     @model_validator(mode="after")
     def _possible(self) -> EM:

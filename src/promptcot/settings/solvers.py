@@ -104,11 +104,22 @@ class Benchmark(Section):
     ratings: str = free("")
 
 
+class Difficulty(Section):
+    """The difficulty table (the paper's): `problems` math problems of every set, drawn uniformly (0 = all). `strong` solves
+    each once, and its answer is the reference; `weak` is asked once at temperature 0 and graded by that."""
+
+    weak: Model
+    strong: Model
+    problems: Annotated[int, Field(ge=0)] = 1000
+    sampling: Sampling = Sampling()
+
+
 class Evaluate(Section):
     """avg@`samples` on the held-out problems, before and after, for both regimes.
 
     benchmarks: scored for the same models and for `model`, with `benchmark_sampling` (the paper's), boxed answers
-    compared by `answers`; curate decontaminates against exactly these.
+    compared by `answers`; curate decontaminates against exactly these. difficulty: how hard seeds and new problems are
+    for two other models.
     """
 
     problems: Annotated[int, Field(ge=0)] = 0
@@ -118,3 +129,4 @@ class Evaluate(Section):
     benchmarks: dict[BenchmarkName, Benchmark] = free({})
     benchmark_sampling: Sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=81920)
     answers: Literal["symbolic", "strict", "math-verify", "release"] = "symbolic"
+    difficulty: Difficulty | None = free(None)

@@ -1,4 +1,7 @@
-"""Stage 11. From tables to numbers: funnel, EM curves, labels, difficulty, evaluation, examples, provenance."""
+"""Stage 11. From tables to numbers: funnel, EM curves, concepts, map, labels, difficulty, evaluation, examples, provenance.
+
+What each number is called: docs/report.md.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from promptcot import __version__
-from promptcot.analysis import em_curves, funnel, outcomes
+from promptcot.analysis import coverage, em_curves, funnel, outcomes
 from promptcot.analysis.headline import headline
 from promptcot.ids import digest
-from promptcot.records import Candidate, Decision, HeldOut, Pair, Problem, Record, Rollout, Round, Seed, Suite
+from promptcot.records import (
+    Candidate,
+    Decision,
+    HeldOut,
+    Problem,
+    Record,
+    Rollout,
+    Round,
+    Seed,
+    Suite,
+    Triple,
+)  # fmt: skip
 from promptcot.rundir import finished_steps, folder, package_versions, provenance
-from promptcot.stages import benchmarks
-from promptcot.stages.context import Context
+from promptcot.settings import Model, Recipe, Section
+from promptcot.stages import benchmarks, difficulty, distribution, lineage
+from promptcot.stages.context import Context, forget
+from promptcot.stages.em import WITHOUT
 from promptcot.stages.evaluate import regimes
 
 NAME = "analyze"
-EXAMPLES = 6
+VERSION = 2
 
 
 def run(ctx: Context) -> None:
     """Build the report's numbers once all tables are there."""
     steps = [s for s in finished_steps(ctx.run.path) if s[0][:2] <= "10"]
     digests = {name: done["digest"] for name, _, done in steps}
-    step = ctx.run.step(NAME, "analysis", Record, {}, {"tables": digest(digests)}, 1)
+    mapped = distribution.run(ctx)
+    inputs = {"tables": digest(digests), "map": digest(mapped)}
+    forget(ctx, NAME, "analysis", inputs, VERSION)
+    step = ctx.run.step(NAME, "analysis", Record, {}, inputs, VERSION)
     if step.done:
         return
-    report = build(ctx, steps, digests)
+    report = {**build(ctx, steps, digests), "distribution": mapped}
     making = step.path / ".making"
     making.mkdir(exist_ok=True)
     (making / "analysis.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
@@ -39,14 +58,15 @@ def run(ctx: Context) -> None:
 def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> dict[str, Any]:
     """The report as plain data; sections whose stage did not run are missing."""
     recipe = ctx.recipe
-    wall = ctx.clock.wall_s()
+    wall, capacity = ctx.clock.wall_s(), ctx.clock.capacity_s()
     report: dict[str, Any] = {
         "promptcot": __version__, "run": ctx.run.path.name, "recipe_name": recipe.name,
         "simulated": recipe.seeds.source == "pocket",
-        "funnel": funnel.funnel(steps), "em": em(ctx), "stages": funnel.cost(steps, wall, ctx.clock.capacity_s()),
+        "funnel": funnel.funnel(steps), "em": em(ctx), "stages": funnel.cost(steps, wall, capacity),
         "kept_problems": funnel.kept_problems(steps), "wall_s": round(sum(wall.values()), 1), "peak_rss_mb": ctx.clock.peak_rss_mb(),
+        "total": funnel.total(steps, wall, capacity),
         "provenance": {
-            "seed": recipe.run.seed, "python": provenance()["python"], "packages": package_versions(),
+            "seed": recipe.run.seed, "models": models(recipe), "python": provenance()["python"], "packages": package_versions(),
             "code_version": provenance()["code"], "program_runner": program_runner(ctx),
             "digests": digests,
         },
@@ -55,6 +75,7 @@ def build(ctx: Context, steps: list[funnel.Step], digests: dict[str, str]) -> di
     report |= synthesis(ctx)
     report |= labelling(ctx)
     report |= evaluation(ctx)
+    report |= {"concepts": concepts(ctx), "difficulty_table": difficulty.summary(ctx)}
     report["headline"] = headline(report)
     return report
 
@@ -71,15 +92,21 @@ def em(ctx: Context) -> dict[str, Any]:
     """Curves and E-step figures of every iteration that ran."""
     settings = ctx.recipe.em
     if settings is None:
-        return {"iterations": [], "estep": []}
+        return {"iterations": [], "estep": [], "without_estep": []}
     steps = range(settings.iterations + 1)
     heldout = {
         t: list(ctx.load("em", f"h{t}_heldout", HeldOut).rows())
-        for t in steps if _there(ctx, "em", f"h{t}_heldout")
+        for t in steps if ctx.has("em", f"h{t}_heldout")
     }  # fmt: skip
-    estep = [e_step(ctx, t) for t in steps if _there(ctx, "em", f"e{t}_selected")]
-    out: dict[str, Any] = {"iterations": em_curves.iterations(heldout, ctx.recipe.run.seed), "estep": estep}
-    if _there(ctx, "em", "decision"):
+    estep = [e_step(ctx, t) for t in steps if ctx.has("em", f"e{t}_selected")]
+    seed = ctx.recipe.run.seed
+    out: dict[str, Any] = {"iterations": em_curves.iterations(heldout, seed), "estep": estep}
+    without = {
+        t: list(ctx.load("em", f"{WITHOUT}.h{t}_heldout", HeldOut).rows())
+        for t in steps if ctx.has("em", f"{WITHOUT}.h{t}_heldout")
+    }  # fmt: skip
+    out["without_estep"] = em_curves.iterations(without, seed)
+    if ctx.has("em", "decision"):
         (decision,) = ctx.load("em", "decision", Decision).rows()
         out["decision"] = {k: v for k, v in decision.row().items() if k != "id"}
     return out
@@ -89,7 +116,7 @@ def e_step(ctx: Context, t: int) -> dict[str, Any]:
     """What the E-step of iteration t had and chose."""
     rejected = int(ctx.load("em", f"e{t}_samples", Candidate).totals()["rejected"])
     scored = list(ctx.load("em", f"e{t}_candidates", Candidate).rows())
-    if _there(ctx, "em", f"e{t}_more_candidates"):
+    if ctx.has("em", f"e{t}_more_candidates"):
         rejected += int(ctx.load("em", f"e{t}_more_samples", Candidate).totals()["rejected"])
         scored += ctx.load("em", f"e{t}_more_candidates", Candidate).rows()
     chosen = list(ctx.load("em", f"e{t}_selected", Candidate).rows())
@@ -100,7 +127,7 @@ def synthesis(ctx: Context) -> dict[str, Any]:
     """Labels, validity, difficulty, examples; on the pocket world also what is true."""
     out: dict[str, Any] = {}
     rows: Callable[[str, type[Any]], list[Any]] = lambda stage, kind: (  # noqa: E731
-        list(ctx.load(stage, "problems", kind).rows()) if _there(ctx, stage, "problems") else []
+        list(ctx.load(stage, "problems", kind).rows()) if ctx.has(stage, "problems") else []
     )
     made, curated, labelled = (rows(s, Problem) for s in ("synthesize", "curate", "label"))
     if made and ctx.recipe.seeds.source == "pocket":
@@ -108,7 +135,7 @@ def synthesis(ctx: Context) -> dict[str, Any]:
         asked = [p for p in curated if p.id in asked_ids]
         out["labels"], out["validity"] = outcomes.pocket_truth(made, asked, labelled)
     rollouts: list[Rollout] = []
-    if ctx.recipe.selfplay and _there(ctx, "selfplay", "rollouts1"):
+    if ctx.recipe.selfplay and ctx.has("selfplay", "rollouts1"):
         rollouts = list(ctx.load("selfplay", "rollouts1", Rollout).rows())
         first, *_ = ctx.recipe.selfplay.waves or [
             ctx.recipe.selfplay.rollouts
@@ -117,17 +144,49 @@ def synthesis(ctx: Context) -> dict[str, Any]:
         out["selfplay"] = [
             row.row()
             for r in range(1, ctx.recipe.selfplay.rounds + 1)
-            if _there(ctx, "selfplay", f"round{r}")
+            if ctx.has("selfplay", f"round{r}")
             for row in ctx.load("selfplay", f"round{r}", Round).rows()
         ]
-    out["examples"] = examples(ctx, labelled or curated, rollouts)
+    out["examples"] = lineage.examples(ctx, labelled or curated, rollouts)
     return out
+
+
+def concepts(ctx: Context) -> dict[str, Any] | None:
+    """Coverage and co-occurrence of concepts from the seeds to the labelled problems."""
+    found: dict[str, list[list[str]]] = {}
+    if ctx.has("annotate", "triples"):
+        triples = ctx.load("annotate", "triples", Triple).rows()
+        found["seeds"] = [t.concepts for t in triples if t.split == "train"]
+    for name, stage in (("new problems", "synthesize"), ("curated", "curate"), ("labelled", "label")):
+        if ctx.has(stage, "problems"):
+            found[name] = [p.concepts for p in ctx.load(stage, "problems", Problem).rows()]
+    return coverage.summary(found)
+
+
+def models(recipe: Recipe) -> dict[str, str]:
+    """Every model of the recipe by the key that names it: engine, weights, number format."""
+    found: dict[str, str] = {}
+
+    def walk(section: Any, path: str) -> None:
+        if isinstance(section, Model):
+            what = [section.model or "its own", f"by {section.engine}"]
+            what += [section.dtype] if section.engine == "transformers" else []
+            found[path] = ", ".join(what)
+        elif isinstance(section, Section):
+            for name in type(section).model_fields:
+                walk(getattr(section, name), f"{path}.{name}".strip("."))
+        elif isinstance(section, dict):
+            for name, part in section.items():
+                walk(part, f"{path}.{name}")
+
+    walk(recipe, "")
+    return found
 
 
 def labelling(ctx: Context) -> dict[str, Any]:
     """How many answers the votes took of those planned, and what vetting left of the tests."""
     settings = ctx.recipe.label
-    if settings is None or not _there(ctx, "label", "problems"):
+    if settings is None or not ctx.has("label", "problems"):
         return {}
     waves = ["attempts", *(f"attempts{n}" for n in range(2, len(settings.waves) + 1))]
     drawn = sum(ctx.load("label", name, Rollout).totals()["rows_in"] for name in waves)
@@ -142,29 +201,6 @@ def _asked(ctx: Context) -> set[str]:
     return {r.problem_id for r in ctx.load("label", "attempts", Rollout).rows()}
 
 
-def examples(ctx: Context, problems: list[Problem], rollouts: list[Rollout]) -> list[dict[str, Any]]:
-    """The first problems of the table as they are, with their lineage; paired ones first. Not picked by quality."""
-    pairs: dict[str, Pair] = {}
-    if ctx.recipe.selfplay and _there(ctx, "selfplay", "pairs1"):
-        for pair in ctx.load("selfplay", "pairs1", Pair).rows():
-            pairs.setdefault(pair.problem_id, pair)
-    rates = outcomes.solve_rates(rollouts)
-    chosen = ([p for p in problems if p.id in pairs] or problems)[:EXAMPLES]
-    return [_example(p, pairs.get(p.id), rates.get(p.id)) for p in chosen]
-
-
-def _example(p: Problem, pair: Pair | None, rate: float | None) -> dict[str, Any]:
-    label = f"{p.label_votes} of {p.label_samples} attempts agree" if p.label_samples else "not labelled"
-    label += f"; {p.mutants_killed} of {p.mutants} mutants caught" if p.mutants else ""
-    label += f"; {', '.join(p.label_flags)}" if p.label_flags else ""
-    return {
-        "title": f"{p.domain}, level {p.level}", "concepts": p.concepts, "level": p.level, "rationale": p.rationale,
-        "problem": p.problem, "answer": p.answer or "; ".join(f"{t.input!r} -> {t.output!r}" for t in p.tests[:3]),
-        "label": label, "solve_rate": None if rate is None else f"{rate:.0%} of the solver's attempts",
-        "chosen": pair.chosen if pair else None, "rejected": pair.rejected if pair else None,
-    }  # fmt: skip
-
-
 def evaluation(ctx: Context) -> dict[str, Any]:
     """Before and after, both regimes."""
     settings = ctx.recipe.evaluate
@@ -176,10 +212,6 @@ def evaluation(ctx: Context) -> dict[str, Any]:
         a, b = (outcomes.solve_rates(ctx.load("evaluate", n, Rollout).rows()) for n in (before, after))
         rows += outcomes.compare(regime, a, b, heldout, settings.samples, ctx.recipe.run.seed)
     return {"evaluation": rows + benchmarks.rows(ctx, regimes(ctx))}
-
-
-def _there(ctx: Context, stage: str, name: str) -> bool:
-    return (ctx.run.path / folder(stage) / name / "done.json").exists()
 
 
 def saved(path: Path) -> dict[str, Any]:

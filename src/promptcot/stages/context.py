@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, peak_rss_mb
 from promptcot.settings import Recipe
-from promptcot.shards import write_shard
+from promptcot.shards import read_json, write_shard
 from promptcot.store import Step, View
 
 R = TypeVar("R", bound=Record)
@@ -119,6 +120,16 @@ def check_rejects(step: Step[R], limit: float, key: str) -> None:
             expected=f"a share of at most {limit} ({key})",
             do=f"mend the input, or --set {key}=1.0 to go on without these rows",
         )
+
+
+def forget(ctx: Context, stage: str, name: str, inputs: dict[str, str], version: int) -> None:
+    """Remove a step that nothing is made from (of the analysis) when its inputs or its code have changed: unlike a step
+    of rows, it may simply be made again."""
+    path = ctx.run.path / folder(stage) / name
+    if (path / "step.json").exists():
+        key = read_json(path / "step.json")["key"]
+        if (key["inputs"], key["version"]) != (inputs, version):
+            shutil.rmtree(path)
 
 
 def _because(reasons: dict[str, int]) -> str:

@@ -23,6 +23,8 @@ from promptcot.stages.context import Context
 from promptcot.stages.em_loop import NAME, Loop
 from promptcot.store import Step
 
+WITHOUT = "no_estep"  # the arm's name in promptcot.stages.ablation
+
 
 def run(ctx: Context) -> None:
     """All iterations, each step resumable on its own; the last step says which iteration is kept."""
@@ -36,6 +38,19 @@ def run(ctx: Context) -> None:
     )  # fmt: skip
     if decision.reason != "max_iterations":
         ctx.reporter.line(f"  em: {decision.detail}")
+    if ctx.recipe.em.without_estep and loop.heldout:
+        without_estep(ctx, max(1, decision.kept))
+
+
+def without_estep(ctx: Context, iterations: int) -> None:
+    """As many iterations in which q stays at the cold start and only p learns: the arm `no_estep` of the ablation. Nothing
+    later reads it; the cold start and the first candidates are shared."""
+    assert ctx.recipe.em is not None
+    loop = Loop(ctx, ctx.recipe.em.model_copy(update={"estep": False}), WITHOUT)
+    loop.measure(0)
+    for t in range(1, iterations + 1):
+        loop.m_step(t)
+        loop.measure(t)
 
 
 def decide(loop: Loop, settings: EM, seed: int) -> Decision:

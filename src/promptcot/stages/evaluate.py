@@ -10,7 +10,7 @@ from promptcot.domains import get
 from promptcot.evals.results import Entry, numbers
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
-from promptcot.stages import benchmarks
+from promptcot.stages import benchmarks, difficulty
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay import kept_solver
 from promptcot.stages.solving import attempt, judgeable, rules_for
@@ -29,6 +29,7 @@ def run(ctx: Context) -> None:
         if any(name in (before, after) for _, before, after in regimes(ctx)):
             heldout[name] = rollouts(ctx, settings, name, model, weights)
     benchmarks.run(ctx, named, heldout)
+    difficulty.run(ctx)
 
 
 def models(ctx: Context) -> dict[str, tuple[Model, str]]:
