@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -131,15 +131,17 @@ class Killer:
             and then so many seconds later, at most.
         between: What else happens to the run directory at the first end of the command after so many kills.
         during: The same at a moment of its own; (begin, end) of something that makes the command fail with an error.
+        only: The victims that are killed; all kinds by default.
     """
 
     def __init__(
         self, seed: int, most_changes: int, most_delay_s: float, server: Served | None = None,
         between: dict[int, Callable[[random.Random], str]] | None = None, during: Sequence[Trouble] = (),
+        only: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.rng, self.kills = random.Random(seed), Counter[tuple[str, str]]()
         self.most_changes, self.most_delay_s, self.server = most_changes, most_delay_s, server
-        self.between, self.during, self.told = dict(between or {}), [*during], list[str]()
+        self.between, self.during, self.only = dict(between or {}), [*during], only
         ctypes.CDLL(None).prctl(SUBREAPER, 1)
         self.before = _children()
         self.cpu_before_s, self.started = _cpu_s(), time.monotonic()
@@ -228,6 +230,10 @@ class Killer:
                 victims.setdefault("training" if trains else "worker", []).append(child)
             elif "resource_tracker" not in words and words:
                 victims.setdefault("sandbox", []).append(child)
+        if self.only:
+            victims = {name: found for name, found in victims.items() if name in self.only}
+        if not victims:
+            return []
         victim = self.rng.choice(sorted(victims))
         target = self.rng.choice(victims[victim])
         try:
@@ -252,7 +258,6 @@ class Killer:
         assert not alive, f"outlived the command: {[_command(p) for p in alive]}"
 
     def _note(self, line: str) -> None:
-        self.told.append(line)
         print(f"{time.monotonic() - self.started:6.0f} s  {line}", flush=True)
 
     def summary(self) -> str:

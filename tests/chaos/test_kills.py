@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -19,6 +20,8 @@ import pytest
 import yaml
 from tests.chaos import killing
 from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot
+
+from promptcot.pocket.world import generate
 
 TINY = ROOT / "recipes" / "tiny.yaml"
 # The corridor up to the EM at its smallest: sampling, scoring, training and tables of real models in seconds.
@@ -81,6 +84,27 @@ def corridor(folder: Path, server: Served) -> Path:
     file = folder / f"{server.port}.yaml"
     file.write_text(yaml.safe_dump(recipe))
     return file
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_again_changes_no_label(tmp_path: Path) -> None:
+    whole, path, problems = tmp_path / "whole", tmp_path / "killed", tmp_path / "problems.jsonl"
+    items = [generate(i, "math", "1", "train") for i in range(16)]
+    problems.write_text("".join(json.dumps({"problem": item.text}) + "\n" for item in items))
+    off = ("coldstart", "em", "selfplay", "distill", "evaluate")
+    sets = [
+        *(f"{stage}=null" for stage in off),
+        f"synthesize.path={problems}",
+        "seeds.count=8",
+        "seeds.heldout=8",
+    ]
+    with Served() as calm, Served() as server:
+        killer = Killer(seed=3, most_changes=3, most_delay_s=0.2, server=server, only=["server"])
+        unbroken, command = (
+            run(corridor(tmp_path, calm), whole, *sets),
+            run(corridor(tmp_path, server), path, *sets),
+        )
+        survives(killer, unbroken, command, kills=2)
 
 
 @pytest.mark.chaos
