@@ -2,6 +2,7 @@
 
     python benchmarks/client.py [--rows 1100 4100] [--peer datatrove=PYTHON] [--peer distilabel=PYTHON] [--peer async_openai=PYTHON]
     python benchmarks/client.py --kill [--rows 2000]
+    python benchmarks/client.py --memory [--rows 10000 100000 1000000]
 
 The server answers at once with 250 tokens; it runs in a process of its own and is not counted. Every side does the same
 rows (client_sides.py) twice, at both sizes: the CPU time and the wall time of a row are the differences, so start-up and
@@ -10,6 +11,9 @@ imports do not count. CPU time is of the whole process tree. A peer needs an int
 
 --kill: 50 ms per answer, 64 in flight; the driver is killed when half of the rows are answered, and the same command goes
 on. Prints how many rows came out, and how many were asked for more than once.
+
+--memory: resident memory of driver and worker when so many rows are committed, in one run; then the worker's peak over one
+shard with few and with many requests in flight.
 """
 
 from __future__ import annotations
@@ -32,7 +36,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
+
 OWN = 5  # aiohttp and promptcot are fast: more rows, so that start-up does not drown the difference
+SHARD_ROWS = 512
+FEW, MANY = 64, 4096
+FLIGHTS = {FEW: 0.1, MANY: 5.0}  # requests in flight, and what each is made to take
 HERE = Path(__file__).parent
 TEXT = "so the number is 3 more than a multiple of 77 and the smallest is 3 itself " * 15 + "\\boxed{3}"
 ROW = re.compile(rb"row (\d+) \|")
@@ -171,6 +180,40 @@ def kill(rows: int) -> None:
     shutil.rmtree(folder)
 
 
+def memory(sizes: list[int]) -> None:
+    """Print resident memory by committed rows, and what a request in flight adds."""
+    folder, url = Path(tempfile.mkdtemp()), started(0.0)[0]
+    log = folder / "07_label" / "attempts" / "commits.jsonl"
+    process = psutil.Popen(_side(url, sizes[-1] + 8 * SHARD_ROWS, folder))
+    print(f"{'rows':>10}{'driver MB':>11}{'worker MB':>11}{'CPU s':>8}")
+    for size in sizes:
+        while not log.exists() or log.read_bytes().count(b"\n") * SHARD_ROWS < size:
+            if process.poll() is not None and not log.exists():
+                raise SystemExit("the run failed")
+            time.sleep(0.5)
+        tree = sorted([*process.children(), process], key=lambda p: p.memory_info().rss)
+        cpu = sum(sum(p.cpu_times()[:2]) for p in tree)
+        mine, worker = process.memory_info().rss, tree[-1].memory_info().rss
+        print(f"{size:>10,}{mine / 2**20:>11.0f}{worker / 2**20:>11.0f}{cpu:>8.0f}", flush=True)
+    process.kill()
+    shutil.rmtree(folder)
+    peaks = {}
+    for flight, delay_s in FLIGHTS.items():
+        folder, url = Path(tempfile.mkdtemp()), started(delay_s)[0]
+        command = _side(url, MANY, folder, f"shard_rows={MANY}", f"concurrency={flight}")
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        peaks[flight] = json.loads((folder / "07_label" / "attempts" / "done.json").read_text())[
+            "peak_rss_mb"
+        ]
+        print(f"a shard of {MANY:,} rows, {flight:,} in flight: worker's peak {peaks[flight]:.0f} MB")
+        shutil.rmtree(folder)
+    print(f"a request in flight: {1024 * (peaks[MANY] - peaks[FEW]) / (MANY - FEW):.1f} kB")
+
+
+def _side(url: str, rows: int, folder: Path, *more: str) -> list[str]:
+    return [sys.executable, str(HERE / "client_sides.py"), "promptcot", url, str(rows), str(folder), *more]
+
+
 def count(pipe: Connection) -> tuple[int, int, int]:
     pipe.send("count")
     found: tuple[int, int, int] = pipe.recv()
@@ -182,9 +225,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[])
     parser.add_argument("--peer", action="append", default=[], help="SIDE=PYTHON")
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     if args.kill:
         kill(*(args.rows or [2000]))
+    elif args.memory:
+        memory(args.rows or [10_000, 100_000, 1_000_000])
     else:
         cost(dict(p.split("=", 1) for p in args.peer), args.rows or [1100, 4100])
 

@@ -1,6 +1,6 @@
 """One side of benchmarks/client.py: sends one chat request per row and writes the answers. Run by any interpreter.
 
-    python client_sides.py SIDE URL ROWS DIRECTORY
+    python client_sides.py SIDE URL ROWS DIRECTORY [KEY=NUMBER ...]
 
 Every side gets the same rows, 64 requests in flight, and defaults otherwise. Imports happen inside, because each side's
 packages live in an environment of its own.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ CONCURRENCY = 64
 PROMPT = "Find the smallest number that leaves the remainder 3 when it is divided by 7 and by 11. " * 14
 
 
-def prompts(rows: int) -> list[str]:
-    return [f"row {i} | {PROMPT}" for i in range(rows)]
+def prompts(rows: Iterable[int]) -> list[str]:
+    return [f"row {i} | {PROMPT}" for i in rows]
 
 
-def promptcot(url: str, rows: int, folder: Path, workers: int = 1) -> None:
+def promptcot(
+    url: str, rows: int, folder: Path, workers: int = 1, shard_rows: int = 512, concurrency: int = CONCURRENCY
+) -> None:
     """A map step of the corridor: attempts at problems, committed as Parquet shards; answers are extracted too."""
+    from promptcot.ids import digest
     from promptcot.lm.base import EngineSpec, SamplingParams
     from promptcot.lm.server import Server
     from promptcot.records import Ask, Rollout
@@ -32,14 +36,18 @@ def promptcot(url: str, rows: int, folder: Path, workers: int = 1) -> None:
     from promptcot.runner.progress import Reporter
     from promptcot.settings import Rules
     from promptcot.stages.solving import attempt
-    from promptcot.store import Step
+    from promptcot.store import Step, View
+    from promptcot.team import Team
 
-    spec = EngineSpec("openai", "m", server=Server(base_url=url, max_concurrency=CONCURRENCY))
+    def make(start: int, stop: int) -> list[Ask]:
+        texts = prompts(range(start, stop))
+        return [Ask(digest([i]), f"p{i}", 0, "math", "1", [], x) for i, x in enumerate(texts, start)]
+
+    spec = EngineSpec("openai", "m", server=Server(base_url=url, max_concurrency=concurrency))
     fn = partial(attempt, model=spec, params=SamplingParams(max_tokens=512), style="compact", rules=Rules())
-    asks = [Ask(f"id{i}", f"p{i}", 0, "math", "1", [], text) for i, text in enumerate(prompts(rows))]
     step = Step(folder / "07_label" / "attempts", Rollout, {}, {})
-    with LocalRunner(1, workers, 512, Reporter(quiet=True)) as runner:
-        runner.map(step, asks, rows, fn)
+    with LocalRunner(1, workers, shard_rows, Reporter(quiet=True), Team(folder)) as runner:
+        runner.map(step, View(rows, make), fn)
     print(json.dumps(step.totals()["usage"]), file=sys.stderr)
 
 
@@ -59,7 +67,7 @@ def aiohttp(url: str, rows: int, folder: Path) -> None:
                 out.write(json.dumps({"id": i, "text": answer}) + "\n")
 
             with (folder / "out.jsonl").open("w") as out:
-                await asyncio.gather(*(one(i, text) for i, text in enumerate(prompts(rows))))
+                await asyncio.gather(*(one(i, text) for i, text in enumerate(prompts(range(rows)))))
 
     asyncio.run(run())
 
@@ -80,7 +88,7 @@ def async_openai(url: str, rows: int, folder: Path) -> None:
             out.write(json.dumps({"id": i, "text": reply.choices[0].message.content}) + "\n")
 
         with (folder / "out.jsonl").open("w") as out:
-            await asyncio.gather(*(one(i, text) for i, text in enumerate(prompts(rows))))
+            await asyncio.gather(*(one(i, text) for i, text in enumerate(prompts(range(rows)))))
 
     asyncio.run(run())
 
@@ -105,7 +113,7 @@ def datatrove(url: str, rows: int, folder: Path) -> None:
         output_writer=JsonlWriter(str(folder / "out"), output_filename="${rank}_${chunk_index}.jsonl", compression=None),
         checkpoints_local_dir=str(folder / "checkpoints"), records_per_chunk=512,
     )  # fmt: skip
-    documents = [Document(text=text, id=str(i)) for i, text in enumerate(prompts(rows))]
+    documents = [Document(text=text, id=str(i)) for i, text in enumerate(prompts(range(rows)))]
     LocalPipelineExecutor(
         pipeline=[documents, runner], logging_dir=str(folder / "logs"), tasks=1, workers=1
     ).run()
@@ -138,4 +146,5 @@ SIDES = {
 }
 
 if __name__ == "__main__":
-    SIDES[sys.argv[1]](sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    side, url, rows, folder, *more = sys.argv[1:]
+    SIDES[side](url, int(rows), Path(folder), **{k: int(v) for k, v in (m.split("=") for m in more)})

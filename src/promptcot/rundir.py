@@ -115,7 +115,7 @@ class RunDir:
         """
         theirs = self._twin(path, key)
         if theirs is not None:
-            tmp = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+            tmp = path.with_name(f".{path.name}.tmp")
             shutil.rmtree(tmp, ignore_errors=True)  # of a killed attempt
             shutil.copytree(theirs, tmp, copy_function=os.link)
             head = json.loads((theirs / "step.json").read_text())

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Damaged(UserError):
         super().__init__(
             f"'{file}' is damaged: {why}",
             expected="the bytes that were committed",
-            do=f"promptcot run RECIPE makes it again (or the stage alone: promptcot {stage} RECIPE)",
+            do=f"rm -f '{file}'; then promptcot run RECIPE makes it again (or the stage alone: promptcot {stage} RECIPE)",
         )
         self.file, self.why = file, why
 
@@ -192,6 +193,21 @@ def _write_parquet(path: Path, record: type[Record], rows: Sequence[Record]) -> 
 def checksum(data: bytes) -> str:
     """Of a file as it was written. Parquet's own leave page headers and footers out."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def verify(path: Path, sums: Sequence[str]) -> None:
+    """Check a file that is going to be read bit by bit.
+
+    Raises:
+        Damaged: it has none of these checksums, or is missing.
+    """
+    try:
+        with path.open("rb") as f:
+            found = hashlib.file_digest(f, partial(hashlib.blake2b, digest_size=16)).hexdigest()
+    except OSError as e:
+        raise Damaged(path, str(e)) from None
+    if sums and found not in sums:
+        raise Damaged(path, "its checksum is another")
 
 
 def read_parquet(path: Path, sums: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -252,6 +252,8 @@ class Step(Generic[R]):
         write_atomic(self.path / "done.json", json.dumps(totals, indent=1).encode())
         for folder in self.path.glob("by-*"):
             shutil.rmtree(folder, ignore_errors=True)  # orphans: what was whole has been taken over
+        for file in self.path.glob(".*.tmp-*"):
+            file.unlink(missing_ok=True)  # of killed workers
 
     def rows(self) -> Rows[R]:
         """The committed rows, in shard order (deterministic), read when they are asked for.

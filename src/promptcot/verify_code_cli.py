@@ -6,11 +6,13 @@ Join them to another typer app with `add(app)`.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,33 +30,57 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Sandbox = Literal["auto", "bwrap", "landlock", "unsafe"]
-InOption = Annotated[Path, typer.Option("--in", help="JSONL file to read.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="JSONL file to write (default: stdout).")]
-SandboxOption = Annotated[Sandbox, typer.Option("--sandbox", help="See `promptcot doctor`.")]
-WallOption = Annotated[float, typer.Option("--wall-s", help="Seconds on the clock, per test.")]
-MemoryOption = Annotated[int, typer.Option("--memory-mb", help="Address space, per test.")]
-OutputOption = Annotated[int, typer.Option("--output-kb", help="Of stdout, and of stderr, per test.")]
-WorkersOption = Annotated[int, typer.Option("--workers", help="At the same time (0 = one per core).", min=0)]
+Reading = Literal["lcb", "judge"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The options that the commands share: rows in, rows out, and how their programs run."""
+
+    in_: Annotated[Path, typer.Option("--in", help="JSONL file to read.")]
+    out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write (default: stdout).")] = None
+    sandbox: Annotated[Sandbox, typer.Option("--sandbox", help="See `promptcot doctor`.")] = "auto"
+    wall_s: Annotated[float, typer.Option("--wall-s", help="Seconds on the clock, per test.")] = 6.0
+    memory_mb: Annotated[int, typer.Option("--memory-mb", help="Address space, per test.")] = 1024
+    output_kb: Annotated[int, typer.Option("--output-kb", help="Of stdout, and of stderr, per test.")] = 1024
+    workers: Annotated[int, typer.Option("--workers", help="At the same time (0 = one per core).", min=0)] = 0
+
+    def limits(self) -> Limits:
+        """Of every test."""
+        from promptcot.verify.sandbox import Limits
+
+        return Limits(self.wall_s, self.wall_s + 1, self.memory_mb, self.output_kb * 1024)
+
+    def programs(self) -> dict[str, Any]:
+        """How programs are run; refuses at once where there is no sandbox, not row by row."""
+        from promptcot.verify.sandbox import choose
+
+        choose(self.sandbox)
+        return {"limits": self.limits(), "sandbox": self.sandbox}
 
 
 def add(app: typer.Typer) -> None:
     """Give `app` the commands `code`, `run` and `gold`."""
-    app.command("code")(code)
-    app.command("run")(run)
-    app.command("gold")(gold)
+    for verb in (code, run, gold):
+        app.command(verb.__name__)(_command(verb))
+
+
+def _command(verb: Callable[..., None]) -> Callable[..., None]:
+    """`verb(job, ...)` as a command: the options of the job, then its own."""
+    shared, own = ([*inspect.signature(f, eval_str=True).parameters.values()] for f in (Job, verb))
+
+    def command(**given: Any) -> None:
+        job = Job(**{p.name: given.pop(p.name) for p in shared})
+        verb(job, **given)
+
+    command.__doc__ = verb.__doc__
+    command.__signature__ = inspect.Signature([*shared, *own[1:]])  # type: ignore[attr-defined]
+    return command
 
 
 def code(
-    in_: InOption,
-    out: OutOption = None,
-    sandbox: SandboxOption = "auto",
-    wall_s: WallOption = 6.0,
-    memory_mb: MemoryOption = 1024,
-    output_kb: OutputOption = 1024,
-    workers: WorkersOption = 0,
-    mode: Annotated[
-        Literal["lcb", "judge"], typer.Option("--mode", help="For rows without a field `mode`.")
-    ] = "lcb",
+    job: Job,
+    mode: Annotated[Reading, typer.Option("--mode", help="For rows without a field `mode`.")] = "lcb",
     extract: Annotated[
         bool, typer.Option("--extract", help="`solution` is a whole answer: take its last code block.")
     ] = False,
@@ -64,59 +90,37 @@ def code(
     Adds `verdict` (correct, incorrect, no_answer, unscored), `reason`, and `codes`, LiveCodeBench's result of each
     test up to the first that fails: true, -2 wrong output, -3 timeout, -4 error, -5 not scored.
     """
-    limits = _limits(sandbox, wall_s, memory_mb, output_kb)
-    _map(in_, out, workers, partial(judge_row, limits=limits, sandbox=sandbox, mode=mode, extract=extract))
+    _map(job, partial(judge_row, **job.programs(), mode=mode, extract=extract))
 
 
-def run(
-    in_: InOption,
-    out: OutOption = None,
-    sandbox: SandboxOption = "auto",
-    wall_s: WallOption = 6.0,
-    memory_mb: MemoryOption = 1024,
-    output_kb: OutputOption = 1024,
-    workers: WorkersOption = 0,
-) -> None:
+def run(job: Job) -> None:
     """Run programs: field `code`, optional `stdin`.
 
     Adds `status` (ok, timeout, error, memory, output_limit, lost; unscored for a row that cannot be used),
     `stdout`, `stderr`, `exit_code`, `wall_s`, `max_rss_mb`.
     """
-    limits = _limits(sandbox, wall_s, memory_mb, output_kb)
-    _map(in_, out, workers, partial(run_row, limits=limits, sandbox=sandbox))
+    _map(job, partial(run_row, **job.programs()))
 
 
 def gold(
-    in_: InOption,
-    out: OutOption = None,
-    sandbox: SandboxOption = "auto",
-    wall_s: WallOption = 6.0,
-    memory_mb: MemoryOption = 1024,
-    output_kb: OutputOption = 1024,
-    workers: WorkersOption = 0,
-    mode: Annotated[
-        Literal["lcb", "judge"], typer.Option("--mode", help="For rows with a solution.")
-    ] = "lcb",
+    job: Job, mode: Annotated[Reading, typer.Option("--mode", help="For rows with a solution.")] = "lcb"
 ) -> None:
     """Check references before they judge anyone: field `gold`, or `inputs`, `outputs`, optional `solution`, `fn_name`.
 
     Adds `verdict` (sound, flawed, unscored) and `reason`: a gold answer equals itself and nothing else, tests tell right
     outputs from wrong ones, a solution passes. Exit code 1 if any row is not sound.
     """
-    from promptcot.verify.sandbox import Limits
-
-    limits = Limits(wall_s, wall_s + 1, memory_mb, output_kb * 1024)
-    bad: list[Row] = []
+    limits, bad = job.limits(), list[Row]()
 
     def check(row: Row) -> Row:
-        made = gold_row(row, limits=limits, sandbox=sandbox, mode=mode)
+        made = gold_row(row, limits=limits, sandbox=job.sandbox, mode=mode)
         if made["verdict"] != "sound":
             bad.append(made)
         return made
 
-    _map(in_, out, workers, check)
+    _map(job, check)
     if bad:
-        print(f"{len(bad)} rows of '{in_}' cannot judge; see their reason", file=sys.stderr)
+        print(f"{len(bad)} rows of '{job.in_}' cannot judge; see their reason", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -208,28 +212,20 @@ def _short(error: UserError) -> str:
     return f"{error.seen} (expected: {error.expected})" if error.expected else error.seen
 
 
-def _limits(sandbox: Sandbox, wall_s: float, memory_mb: int, output_kb: int) -> Limits:
-    """The limits; refuses at once where there is no sandbox, not row by row."""
-    from promptcot.verify.sandbox import Limits, choose
-
-    choose(sandbox)
-    return Limits(wall_s, wall_s + 1, memory_mb, output_kb * 1024)
-
-
-def _map(source: Path, out: Path | None, workers: int, fn: Callable[[Row], Row]) -> None:
+def _map(job: Job, fn: Callable[[Row], Row]) -> None:
     """Rows of a file through `fn`, several at a time, written in their order as soon as they are done."""
     try:
-        lines = source.open(encoding="utf-8", errors="replace")
-        sink = out.open("w", encoding="utf-8") if out else sys.stdout
+        lines = job.in_.open(encoding="utf-8", errors="replace")
+        sink = job.out.open("w", encoding="utf-8") if job.out else sys.stdout
     except OSError as error:
         raise UserError(
             f"'{error.filename}': {error.strerror}", expected="a JSONL file to read, a place to write to"
         ) from None
     with lines:
-        for row in _parallel(_rows(lines), fn, workers or os.cpu_count() or 1):
+        for row in _parallel(_rows(lines), fn, job.workers or os.cpu_count() or 1):
             sink.write(json.dumps(row) + "\n")
             sink.flush()
-    if out:
+    if job.out:
         sink.close()
 
 

@@ -107,10 +107,15 @@ def test_a_stage_alone_names_the_file_and_the_stage_that_makes_it_again(whole: P
     assert digests(copy) == digests(whole)
 
 
-def test_check_reads_what_nobody_else_reads(copy: Path) -> None:
+def test_check_reads_what_nobody_else_reads_and_says_what_to_do(whole: Path, copy: Path) -> None:
     file = copy / "02_annotate" / "triples" / "part-00001.parquet"
     flip(file)
     shown = CliRunner().invoke(app, ["show", str(copy), "--check"])
     assert shown.exit_code == 1
     assert str(file) in shown.stdout.replace("\n", "")
     assert "1 damaged files" in shown.stdout
+    assert f"try: rm -f '{file}'; then promptcot run" in shown.stdout.replace("\n", "")
+    file.unlink()
+    run(copy)
+    assert digests(copy) == digests(whole)
+    assert CliRunner().invoke(app, ["show", str(copy), "--check"]).exit_code == 0

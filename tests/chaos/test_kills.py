@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from tests.chaos.killing import Killer, digests, environment, promptcot
+import yaml
+from tests.chaos import killing
+from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot
 
-ROOT = Path(__file__).parents[2]
+from promptcot.pocket.world import generate
+
 TINY = ROOT / "recipes" / "tiny.yaml"
 # The corridor up to the EM at its smallest: sampling, scoring, training and tables of real models in seconds.
 SMALL = (
@@ -22,83 +33,213 @@ SMALL = (
 )  # fmt: skip
 
 
-def options(sets: tuple[str, ...]) -> list[str]:
-    return [word for s in sets for word in ("--set", s)]
+def run(recipe: Path, path: Path, *sets: str) -> list[str]:
+    return promptcot("run", recipe, "--run-dir", path, "--quiet", *(w for s in sets for w in ("--set", s)))
+
+
+def done(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment(), cwd=ROOT, check=False, capture_output=True, text=True)
 
 
 def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
     def command(path: Path, pause: str) -> list[str]:
         return [sys.executable, "-m", "tests.runner.line", str(path), "0/1", "local", "2", pause]
 
-    assert subprocess.run(command(tmp_path / "whole", "0"), env=environment(), cwd=ROOT, check=True)
-    killer = Killer(seed=5, most_progress=8, most_delay_s=0.2)
+    assert done(command(tmp_path / "whole", "0")).returncode == 0
+    killer = Killer(seed=5, most_changes=8, most_delay_s=0.2)
     killer.finish(command(tmp_path / "killed", "0.05"), tmp_path / "killed", kills=4)
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     assert killer.kills.total() >= 3, killer.kills
 
 
 @pytest.mark.slow
-def test_killed_anywhere_and_started_again_real_models_give_the_same_rows(tmp_path: Path) -> None:
-    whole, path = tmp_path / "whole", tmp_path / "killed"
-    first = subprocess.run(
-        promptcot(TINY, whole, *options(SMALL)),
-        env=environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert first.returncode == 0, first.stderr
-    killer = Killer(seed=7, most_progress=24, most_delay_s=2.0)
-    killer.finish(promptcot(TINY, path, *options(SMALL)), path, kills=2)
-    assert digests(path) == digests(whole)
-    assert killer.kills.total() == 2
+def test_killed_anywhere_and_started_again_real_models_leave_no_trace(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
+    with disk(path.parent) as fills:
+        killer = Killer(
+            seed=7, most_changes=12, most_delay_s=1.0, during=fills, between=damage(path, 1, 2, 3)
+        )
+        survives(killer, run(TINY, whole, *SMALL), run(TINY, path, *SMALL), kills=3)
+        repair_what_is_named(run(TINY, path, *SMALL), path, "04_em/q1", digests(whole))
+
+
+def corridor(folder: Path, server: Served) -> Path:
+    """recipes/tiny.yaml at half its size, in small shards, with checkpoints; labels and traces come from a server."""
+    recipe: dict[str, Any] = yaml.safe_load(TINY.read_text())
+    served = {
+        "engine": "openai",
+        "model": "served",
+        "server": {"base_url": server.base_url, "max_concurrency": 2},
+    }
+    changes: dict[str, dict[str, Any]] = {
+        "run": {"workers": 1, "shard_rows": 8}, "seeds": {"count": 64, "heldout": 8}, "coldstart": {},
+        "em": {"items": 12, "measure": 4, "measure_draws": 2}, "synthesize": {"problems": 40},
+        "label": {"model": served}, "distill": {"teacher": served, "traces_per_problem": 2},
+        "selfplay": {"problems": "seeds", "rollouts": 3, "track": 40, "track_samples": 1}, "evaluate": {"samples": 1},
+    }  # fmt: skip
+    for section, change in changes.items():
+        recipe[section] |= change
+        if "training" in recipe[section]:
+            recipe[section]["training"] |= {"checkpoint_steps": 2, "batch_size": 8}
+    file = folder / f"{server.port}.yaml"
+    file.write_text(yaml.safe_dump(recipe))
+    return file
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_again_changes_no_label(tmp_path: Path) -> None:
+    whole, path, problems = tmp_path / "whole", tmp_path / "killed", tmp_path / "problems.jsonl"
+    items = [generate(i, "math", "1", "train") for i in range(16)]
+    problems.write_text("".join(json.dumps({"problem": item.text}) + "\n" for item in items))
+    off = ("coldstart", "em", "selfplay", "distill", "evaluate")
+    sets = [
+        *(f"{stage}=null" for stage in off),
+        f"synthesize.path={problems}",
+        "seeds.count=8",
+        "seeds.heldout=8",
+    ]
+    with Served() as calm, Served() as server:
+        killer = Killer(seed=3, most_changes=3, most_delay_s=0.2, server=server, only=["server"])
+        unbroken, command = (
+            run(corridor(tmp_path, calm), whole, *sets),
+            run(corridor(tmp_path, server), path, *sets),
+        )
+        survives(killer, unbroken, command, kills=2)
 
 
 @pytest.mark.chaos
 def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    subprocess.run(promptcot(TINY, whole), env=environment(), check=True)
-    killer = Killer(seed=11, most_progress=4, most_delay_s=3.0)
-    for n in range(50):
-        path = tmp_path / f"killed{n}"
-        killer.finish(promptcot(TINY, path), path, kills=50 - killer.kills.total())
-        assert digests(path) == digests(whole)
-        print(
-            f"{path.name}: finished with the rows of the uninterrupted run; kills so far: {dict(killer.kills)}"
-        )
-        if killer.kills.total() >= 50:
-            return
-    pytest.fail(f"only {killer.kills.total()} kills")
+    whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
+    with Served() as calm, Served() as server, disk(path.parent) as fills:
+        killer = Killer(
+            seed=11, most_changes=4, most_delay_s=1.0, server=server, during=fills, between=damage(path, 10, 20, 30)
+        )  # fmt: skip
+        command = run(corridor(tmp_path, server), path)
+        survives(killer, run(corridor(tmp_path, calm), whole), command, kills=50)
+        repair_what_is_named(command, path, "08_selfplay/solver1", digests(whole))
+    stages, victims = ({k[n] for k in killer.kills} for n in (0, 1))
+    assert victims >= {"driver", "worker", "training", "server"}
+    assert stages >= {"coldstart", "em", "label", "selfplay", "distill", "evaluate", "export"}
+
+
+def survives(killer: Killer, whole: list[str], command: list[str], kills: int) -> None:
+    """`command` with `kills` kills, and three more in its export, ends as `whole`, which runs undisturbed beside it."""
+    unbroken = subprocess.Popen(whole, env=environment())
+    killer.before[unbroken.pid] = psutil.Process(unbroken.pid)
+    killer.finish(command, directory(command), kills)
+    assert unbroken.wait() == 0
+    exports = [promptcot("export", directory(c), "--to", "trl") for c in (whole, command)]
+    killer.finish_writing(exports[0], exports[1], kills=3)
+    print(killer.summary())
+    assert digests(directory(command)) == digests(directory(whole))
+    assert exported(directory(command)) == exported(directory(whole))
+    assert not [*directory(command).rglob(".*.tmp*")]
+    assert killer.kills.total() >= kills + 3
+
+
+def directory(command: list[str]) -> Path:
+    return Path(command[command.index("--run-dir") + 1])
+
+
+def damage(path: Path, *after: int) -> dict[int, Callable[[random.Random], str]]:
+    """Three kinds of damage to a run directory, each after so many kills."""
+    return dict(zip(after, (partial(flip, path), partial(cut, path), partial(cut_line, path)), strict=True))
+
+
+def exported(path: Path) -> dict[str, bytes]:
+    """What an export wrote; its card and manifest name the run directory and times."""
+    folder = path / "exports"
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*.jsonl")}
+
+
+def repair_what_is_named(command: list[str], path: Path, model: str, whole: dict[str, str]) -> None:
+    """Do what `show --check` says, to a model cut short and to shards whose damage nothing has read since."""
+    check, step = promptcot("show", path, "--check"), path / model
+    weights = step / "artifact" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    told = done(check)
+    assert told.returncode == 1, told.stderr
+    named = re.findall(r"try: (?:rm -f|delete) '([^']+)'", told.stdout.replace("\n", ""))
+    assert str(step) in named
+    for file in map(Path, named):
+        print(f"deleting {file.relative_to(path)}, as --check says")
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    again = done(command)
+    assert again.returncode == 0, again.stderr
+    assert done(check).returncode == 0
+    assert digests(path) == whole
+
+
+@contextmanager
+def disk(folder: Path, size: str = "400m") -> Iterator[list[Trouble]]:
+    """A small disk, and what fills it: once anywhere, once in a training. No trouble where nothing can be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode:
+        print(f"the disk is never full: {mounted.stderr.decode().strip()}")
+        yield []
+        return
+    filler = folder / "filler"
+
+    def fill() -> None:
+        with filler.open("wb", buffering=0) as f, suppress(OSError):
+            while True:
+                f.write(b"x" * 4096)
+
+    def trouble(fits: Callable[[Path], bool]) -> Trouble:
+        return Trouble("full disk", "No space left on device", fits, fill, filler.unlink)
+
+    try:
+        yield [
+            trouble(lambda p: killing.committed(p) > 5 and not killing.training(p)),
+            trouble(lambda p: killing.training(p) and killing.stage_at_work(p) == "em"),
+        ]
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def flip(path: Path, rng: random.Random) -> str:
+    """One bit of a committed shard."""
+    file = a_shard(path, rng)
+    data = bytearray(file.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    file.write_bytes(data)
+    return f"flipped a bit of {file.relative_to(path)}"
+
+
+def cut(path: Path, rng: random.Random) -> str:
+    """The end of a committed shard."""
+    file = a_shard(path, rng)
+    file.write_bytes(file.read_bytes()[: -rng.randint(1, 200)])
+    return f"cut {file.relative_to(path)}"
+
+
+def cut_line(path: Path, rng: random.Random) -> str:
+    """The end of the last line of a manifest."""
+    file = rng.choice(sorted(path.glob("*/*/commits.jsonl")))
+    file.write_bytes(file.read_bytes()[: -rng.randint(1, 100)])
+    return f"cut the last line of {file.relative_to(path)}"
+
+
+def a_shard(path: Path, rng: random.Random) -> Path:
+    return rng.choice(sorted(path.glob("*/*/part-*.parquet")))
 
 
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk"
 )
 def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.decode().strip()}")
-    env = environment()
-    try:
-        command = [sys.executable, "-m", "promptcot.cli", "annotate", str(TINY), "--run-dir", str(disk / "r")]
-        seeds = [*command[:3], "seeds", *command[4:]]
-        assert subprocess.run(seeds, env=env, check=False, capture_output=True).returncode == 0
-        filler = disk / "filler"
-        with filler.open("wb", buffering=0) as f:
-            try:
-                while True:
-                    f.write(b"x" * 4096)
-            except OSError:
-                pass
-        full = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    with disk(tmp_path / "disk", "600k") as fills:
+        if not fills:
+            pytest.skip("nothing can be mounted here")
+        path = tmp_path / "disk" / "r"
+        seeds, annotate = (promptcot(stage, TINY, "--run-dir", path) for stage in ("seeds", "annotate"))
+        assert done(seeds).returncode == 0
+        fills[0].begin()
+        full = done(annotate)
         assert full.returncode == 2, full.stderr
         assert "No space left on device" in full.stderr
         assert "Traceback" not in full.stderr
-        filler.unlink()
-        assert subprocess.run(command, env=env, check=False, capture_output=True).returncode == 0
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+        fills[0].end()
+        assert done(annotate).returncode == 0

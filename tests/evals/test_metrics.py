@@ -8,7 +8,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from promptcot.analysis.statistics import average, avg_at_n, sampling_interval
+from promptcot.analysis.statistics import average, sampling_interval
 from promptcot.evals import metrics
 from promptcot.evals.metrics import Ballot
 from promptcot.records import Rollout, Verdict
@@ -118,13 +118,6 @@ def test_the_ks_are_powers_of_two_and_n() -> None:
 
 
 # --- the errors
-
-
-def test_the_ragged_average_of_a_full_table_is_the_tables() -> None:
-    table = np.random.default_rng(0).integers(0, 2, (7, 4))
-    assert average(list(table)) == avg_at_n(table)
-    with pytest.raises(ValueError, match="at least one mark"):
-        average([[1, 0], []])
 
 
 def test_the_sampling_error_is_the_spread_over_repeated_sampling_with_unequal_counts() -> None:

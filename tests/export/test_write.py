@@ -95,6 +95,19 @@ def test_memory_holds_a_batch_and_not_the_table(tmp_path: Path) -> None:
     assert peak < 12_000_000, peak
 
 
+def test_a_damaged_shard_is_named_and_not_exported(run_dir: Path, tmp_path: Path) -> None:
+    (file,) = (run_dir / "07_label" / "problems").glob("part-*.parquet")
+    data = file.read_bytes()
+    file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    try:
+        with pytest.raises(UserError, match="its checksum is another") as told:
+            write(run_dir, "trl", tmp_path / "out")
+        assert told.value.do.startswith(f"rm -f '{file}'")
+        assert not (tmp_path / "out").exists()
+    finally:
+        file.write_bytes(data)
+
+
 def test_what_is_not_an_export_stays(run_dir: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

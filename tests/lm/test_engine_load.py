@@ -60,6 +60,18 @@ def test_weights_that_are_missing_are_a_user_error_too(model: Any, tmp_path: Pat
         load_engine(EngineSpec("transformers", model=str(tmp_path), device="cpu"))
 
 
+def test_cut_weights_of_a_run_are_named_with_what_to_do(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    made = tmp_path / "q1" / "artifact"
+    model.save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    (made.parent / "step.json").touch()
+    weights = made / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    with pytest.raises(UserError, match=r"no model can be loaded from .*q1/artifact") as told:
+        load_engine(EngineSpec("transformers", model=str(made), device="cpu"))
+    assert told.value.do == f"rm -r '{made.parent}'; then promptcot run RECIPE trains it again"
+
+
 def test_a_scripted_engine_takes_a_function_by_name_or_echoes() -> None:
     def said(model: str) -> str:
         engine = load_engine(EngineSpec("scripted", model=model))

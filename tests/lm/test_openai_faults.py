@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.lm.faulty import FAULTS, Faulty, Plan, Running
 
 from promptcot.errors import UserError
@@ -217,6 +218,25 @@ def test_a_server_that_restarts_within_patience_goes_unnoticed(faulty: tuple[Fau
     engine = OpenAIEngine(server(running, tries=1, patience_s=20.0, max_concurrency=1), "m")
     assert all(isinstance(s, Sample) for s in draw(engine, 5))
     assert made.sick < 0
+
+
+def test_a_lost_connection_is_no_reason_to_forget_the_context() -> None:
+    asked = 0
+
+    async def models(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked < 3 and request.transport is not None:
+            request.transport.abort()
+        return web.json_response({"data": [{"id": "m", "max_model_len": 96}]})
+
+    async def health(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/models", models), web.get("/health", health)])
+    with Running(app) as running:
+        assert OpenAIEngine(server(running), "m").max_context == 96
 
 
 def test_a_server_that_fails_everybody_is_stopped_before_it_wastes_the_table(

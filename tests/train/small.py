@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,13 @@ def both(out: Path) -> dict[str, Any]:
     AcceleratorState._reset_state()
     sharded = dpo(out / "fsdp2", id_pairs(16), START, Preference.model_validate(two("fsdp2")))
     return {"ddp": copied["loss"], "fsdp2": sharded["loss"]}
+
+
+def last(out: Path) -> dict[str, Any]:
+    """A training that does not end by itself."""
+    (out / str(os.getpid())).touch()
+    time.sleep(600)
+    return {}
 
 
 def refuse(out: Path) -> dict[str, Any]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from promptcot.errors import UserError
@@ -49,6 +53,24 @@ def test_an_error_of_a_process_reaches_the_one_that_asked(
         launch.main(tmp_path)
     raised = pickle.loads((tmp_path / launch.ERROR).read_bytes())
     assert (raised.seen, raised.do) == ("no rows", "something")
+
+
+@pytest.mark.slow
+def test_the_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from promptcot.settings import Launch; from promptcot.train import launch; "
+    code += "from tests.train.small import last; launch.run(Launch(processes=2), last, Path(sys.argv[1]))"
+    asked = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    while len(started := [int(p.name) for p in tmp_path.iterdir() if p.name.isdecimal()]) < 2:
+        assert asked.poll() is None
+        time.sleep(0.1)
+    processes = [psutil.Process(pid) for pid in started]
+    (torchrun,) = psutil.Process(asked.pid).children()
+    torchrun.kill()
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    for process in alive:
+        process.kill()
+    assert not alive
+    assert "a training of 2 processes ended with exit code -9" in asked.communicate()[1]
 
 
 def test_a_process_that_dies_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054
 
@@ -46,15 +46,6 @@ class Difference:
         """Does the interval exclude zero?"""
         low, high = self.ci95
         return low > 0 or high < 0
-
-
-def avg_at_n(correct_NK: ArrayLike) -> Estimate:
-    """Mean accuracy over N problems with K samples each: `average` of a full table.
-
-    Raises:
-        ValueError: not a full N x K table of 0 and 1; a missing sample is never a 0.
-    """
-    return average(_table(correct_NK))
 
 
 def average(marks: Iterable[ArrayLike]) -> Estimate:
@@ -113,21 +104,11 @@ def wilson(successes: float, trials: int, z: float = Z95) -> tuple[float, float]
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
-def pass_at_k(correct_NK: ArrayLike, k: int) -> float:
-    """Unbiased pass@k: mean over problems of 1 - C(K-c, k)/C(K, k) (arXiv 2107.03374, equation 1).
-
-    Raises:
-        ValueError: k < 1, fewer than k samples, or not a full table of 0 and 1.
-    """
-    table_NK = _table(correct_NK)
-    samples = table_NK.shape[1]
-    if not 1 <= k <= samples:
-        raise ValueError(f"pass@{k} from {samples} samples")
-    return float(np.mean([pass_one(samples, int(c), k) for c in table_NK.sum(axis=1)]))
-
-
 def pass_one(n: int, c: int, k: int) -> float:
-    """1 - C(n-c, k)/C(n, k) as a product, which does not overflow."""
+    """Unbiased pass@k of a problem with c right among n samples: 1 - C(n-c, k)/C(n, k) (arXiv 2107.03374, equation 1).
+
+    As a product, which does not overflow.
+    """
     if n - c < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
@@ -195,10 +176,3 @@ def sampling_interval(
             centre += sign * float(marks.mean())
     low, high = np.quantile(change_R + centre, [0.025, 0.975]) / len(before)
     return float(low), float(high)
-
-
-def _table(correct_NK: ArrayLike) -> NDArray[np.float64]:
-    table = np.asarray(correct_NK, dtype=np.float64)
-    if table.ndim != 2 or table.size == 0 or not np.isin(table, (0.0, 1.0)).all():
-        raise ValueError("expected a non-empty N x K table of 0 and 1, without gaps")
-    return table

@@ -12,6 +12,7 @@ from typing import Any
 from promptcot.errors import UserError
 from promptcot.records import Pair, Problem, Record, Trace, Triple, from_row
 from promptcot.rundir import folder, saved_recipe
+from promptcot.shards import part, verify
 from promptcot.store import Step
 
 BATCH_ROWS = 256
@@ -36,8 +37,9 @@ class Table:
 
     def _all(self) -> Iterator[Any]:
         for step in self.steps:
-            for shard in sorted(step.commits):
-                for row in _batches(step.path / f"part-{shard:05d}.parquet"):
+            for shard, commit in sorted(step.commits.items()):
+                verify(file := step.path / part(shard), commit.sums)
+                for row in _batches(file):
                     if row.get("split") != "heldout":
                         yield from_row(step.record, row)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -68,9 +67,9 @@ def replacing(out: Path) -> Iterator[Path]:
         raise UserError(
             f"'{out}' holds other files", expected="a new or empty folder, or an earlier export", do="--out DIR"
         )  # fmt: skip
-    making = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    making = out.with_name(f".{out.name}.tmp")
     try:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(making, ignore_errors=True)  # of a killed attempt
         making.mkdir(parents=True)
         yield making
         if out.exists():

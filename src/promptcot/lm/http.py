@@ -151,6 +151,20 @@ class Client:
         except ValueError:
             return status, None
 
+    async def get_insisting(self, path: str) -> tuple[int, Any]:
+        """As `get`, again while there is no connection: a server that is down is waited for.
+
+        Raises:
+            ServerUnavailable: it stayed down for `patience_s`.
+        """
+        status, found = await self.get(path)
+        for _ in range(self.server.tries):
+            if status:
+                break
+            await self._healthy(Trouble("fault", "connection", f"no answer to GET {path}"))
+            status, found = await self.get(path)
+        return status, found
+
     @property
     def session(self) -> Any:
         """The connections, opened on first use (inside the loop)."""

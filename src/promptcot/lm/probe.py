@@ -70,7 +70,7 @@ PLAIN = Abilities("/completions")
 
 async def context(client: Client, model: str) -> int | None:
     """The model's context by /models, where the server tells."""
-    status, found = await client.get("/models")
+    status, found = await client.get_insisting("/models")
     rows = found.get("data") if status == 200 and isinstance(found, dict) else None
     if not isinstance(rows, list):
         return None

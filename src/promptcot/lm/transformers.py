@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -60,7 +62,7 @@ class TransformersEngine(Tokens):
         Raises:
             UserError: unknown dtype or device, or nothing loadable at `model_path`.
         """
-        model, tokenizer = _load(os.fspath(model_path), dtype, device)
+        model, tokenizer = load(os.fspath(model_path), dtype, device)
         self._bind(model, tokenizer, os.fspath(model_path), batch_tokens)
 
     @classmethod
@@ -177,7 +179,8 @@ class TransformersEngine(Tokens):
             self.model.train(training)
 
 
-def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
+def load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a directory or a Hub name; see `TransformersEngine`."""
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}", expected=" or ".join(DTYPES))
     if device not in DEVICES:
@@ -189,7 +192,7 @@ def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise _not_loadable(path, str(error).splitlines()[0]) from error
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -197,7 +200,11 @@ def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
 
 
 def _not_loadable(path: str, why: str) -> UserError:
+    step = Path(path).parent  # where a run trained it
     return UserError(
         f"no model can be loaded from {path!r}: {why}",
         expected="a directory with config.json, weights and tokenizer files, or a name on the Hugging Face Hub",
+        do=f"rm -r '{step}'; then promptcot run RECIPE trains it again"
+        if (step / "step.json").exists()
+        else "",
     )

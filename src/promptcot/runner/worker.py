@@ -7,9 +7,11 @@ processes; results then do not depend on how many workers there are.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -23,9 +25,10 @@ from typing import Any, cast
 from promptcot.lm.base import Engine, EngineSpec, Remote
 from promptcot.records import Record, Reject
 from promptcot.settings import DomainFile, domains
-from promptcot.shards import Commit, replies_file, write_shard
+from promptcot.shards import Commit, replies_file, unwritable, write_shard
 
 MAX_ENGINES = 2
+ROOM_BYTES = 1 << 20  # with less on a disk, that is why a training failed
 
 MapFunction = Callable[["Worker", list[Any]], list[Any]]
 ArtifactFunction = Callable[["Worker", Path], dict[str, Any]]
@@ -190,7 +193,13 @@ def call_artifact(fn: ArtifactFunction, out: Path) -> dict[str, Any]:
     assert _worker is not None, "the pool was not initialised"
     started = time.monotonic()
     _worker.release()
-    facts = fn(_worker, out)
+    facts: dict[str, Any] = {}
+    try:
+        facts = fn(_worker, out)
+    finally:
+        if not facts and shutil.disk_usage(out).free < ROOM_BYTES:
+            # Each library has an error of its own for a full disk.
+            raise unwritable(out, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
     _worker.engine_s()
     seconds = round(time.monotonic() - started, 3)
     return {

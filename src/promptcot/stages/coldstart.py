@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptcot.domains import get
 from promptcot.domains.sequences import Item, labelled, p_parts, q_parts
@@ -14,6 +14,10 @@ from promptcot.records import Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Training
 from promptcot.stages.context import Context, model_key
+
+if TYPE_CHECKING:
+    from promptcot.train.common import Start
+    from promptcot.train.tokens import Tokens
 
 NAME = "coldstart"
 Role = Literal["q", "p"]
@@ -46,19 +50,26 @@ def train(
 ) -> dict[str, Any]:  # fmt: skip
     """Fine-tune one model on triples. `z_ids` are the sampled ids of the rationales; without them (the
     annotators' texts) the rationales are tokenised here."""
-    from promptcot.lm.load import model_path
     from promptcot.train import launch
-    from promptcot.train.common import Row, Start
+    from promptcot.train.common import Row
     from promptcot.train.sft import sft
-    from promptcot.train.tokens import Tokens
 
-    tokens = Tokens(model_path(spec.model))
+    tokens, start = beginning(worker, spec)
     rows = []
     for n, triple in enumerate(triples):
         ids = tuple(z_ids[n]) if z_ids is not None else tokens.encode(triple.rationale)
         rows.append(Row(*labelled(parts_of(role, triple, ids, tokens.encode, style))))
-    start = Start(tokens.model, spec.dtype, worker.seed)
     return launch.run(settings.launch, sft, out, rows, start, settings)
+
+
+def beginning(worker: Worker, spec: EngineSpec) -> tuple[Tokens, Start]:
+    """The tokenizer of the weights that are trained, and where the training starts."""
+    from promptcot.lm.load import model_path
+    from promptcot.train.common import Start
+    from promptcot.train.tokens import Tokens
+
+    model = model_path(spec.model)
+    return Tokens(model), Start(model, spec.dtype, worker.seed)
 
 
 def parts_of(role: Role, triple: Triple, z_ids: Sequence[int], encode: Any, style: str) -> tuple[Part, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptcot.domains import get
 from promptcot.domains.sequences import labelled
@@ -17,12 +17,9 @@ from promptcot.lm.base import EngineSpec, Failure, Part, Prompt
 from promptcot.records import Ask, Problem, Reject, Trace
 from promptcot.runner.worker import Worker
 from promptcot.settings import Distill, Training
+from promptcot.stages.coldstart import beginning
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.label import pick
-
-if TYPE_CHECKING:
-    from promptcot.train.common import Start
-    from promptcot.train.tokens import Tokens
 
 NAME = "distill"
 
@@ -67,16 +64,6 @@ def trace(worker: Worker, rows: list[Ask], *, settings: Distill, style: str) -> 
         else:
             out.append(Trace(row.id, row.of, row.domain, row.problem, sample.text, sample.tokens))
     return out
-
-
-def beginning(worker: Worker, spec: EngineSpec) -> tuple[Tokens, Start]:
-    """The tokenizer of the weights that are trained, and where the training starts."""
-    from promptcot.lm.load import model_path
-    from promptcot.train.common import Start
-    from promptcot.train.tokens import Tokens
-
-    model = model_path(spec.model)
-    return Tokens(model), Start(model, spec.dtype, worker.seed)
 
 
 def train(

@@ -13,6 +13,7 @@ from promptcot.records import Ask, Pair, Rollout, Trace
 from promptcot.runner.worker import Worker
 from promptcot.settings import Rules, SelfPlay
 from promptcot.stages import distill
+from promptcot.stages.coldstart import beginning
 from promptcot.stages.selfplay_rows import side
 from promptcot.stages.solving import judge
 
@@ -24,7 +25,7 @@ def fit_dpo(
     from promptcot.train import launch
     from promptcot.train.dpo import IdPair, dpo
 
-    tokens, start = distill.beginning(worker, spec)
+    tokens, start = beginning(worker, spec)
     pairs = []
     for p in rows:
         prompt = tokens.prompt(get(p.domain, style).solve_messages(p.prompt))
@@ -47,7 +48,7 @@ def fit_grpo(
     from promptcot.train import launch
     from promptcot.train.grpo import Task, grpo
 
-    tokens, start = distill.beginning(worker, spec)
+    tokens, start = beginning(worker, spec)
     asked = [get(row.domain, style).solve_messages(row.problem) for row in rows]
     tasks = [Task(messages, len(tokens.prompt(messages))) for messages in asked]
     judged = partial(reward, tasks=rows, settings=settings, style=style, rules=rules)

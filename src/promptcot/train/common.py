@@ -109,15 +109,13 @@ def load(model: str) -> tuple[Any, Any]:
 
     Raises:
         MissingExtra: torch or transformers is not installed.
+        UserError: nothing loadable is there.
     """
     try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from promptcot.lm import transformers
     except ImportError:
         raise MissingExtra("transformers", "train") from None
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), AutoTokenizer.from_pretrained(
-        model
-    )
+    return transformers.load(model, "float32", "cpu")
 
 
 def adapters(settings: Training) -> Any:
@@ -141,19 +139,22 @@ def adapters(settings: Training) -> Any:
 
 def run(
     trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Start, data: object, tokens: float
-) -> None:
+) -> dict[str, Any]:
     """Train, from the last checkpoint of the same training if there is one, and write weights and tokenizer.
 
-    `data` is what the training is a function of besides settings and start; `tokens` are those of one step.
+    `data` is what the training is a function of besides settings and start; `tokens` are those of all steps.
+    Returns facts for the manifest: steps, losses, trained tokens.
     """
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(progress_callback(out, tokens))
+    steps = trainer.args.max_steps
+    trainer.add_callback(progress_callback(out, tokens / steps))
     trainer.add_callback(shards.check_callback(trainer, settings.launch))
     trainer.add_callback(checkpoints.mark_callback())
     trainer.train(resume_from_checkpoint=checkpoints.last(out / TRAINER, [data, settings, start]))
     save(trainer, tokenizer, out, settings, start)
+    return {"steps": steps, "loss": losses(trainer), "usage": {"trained_tokens": round(tokens)}}
 
 
 def progress_callback(out: Path, tokens_per_step: float) -> Any:

@@ -72,12 +72,6 @@ def dpo(out: Path, pairs: Sequence[IdPair], start: Start, settings: Preference) 
         peft_config=common.adapters(settings),
     )
     tokens = sum(sum(p.tokens) for p in kept) * settings.epochs
-    common.run(trainer, tokenizer, out, settings, start, [asdict(p) for p in kept], tokens / args.max_steps)
-    return {
-        "rows": len(kept),
-        "overlong": len(pairs) - len(kept),
-        "steps": args.max_steps,
-        "loss": common.losses(trainer),
-        "margins": common.losses(trainer, "rewards/margins"),
-        "usage": {"trained_tokens": round(tokens)},
-    }
+    facts = common.run(trainer, tokenizer, out, settings, start, [asdict(p) for p in kept], tokens)
+    margins = common.losses(trainer, "rewards/margins")
+    return {"rows": len(kept), "overlong": len(pairs) - len(kept), "margins": margins, **facts}

@@ -84,12 +84,11 @@ def grpo(
     reward.ends = set(trainer.eos_token_ids)
     tokens = group.group * sum(t.tokens + params.max_tokens for t in tasks) * settings.epochs
     data = [[(t.messages, t.tokens) for t in tasks], vars(params), group.key()]
-    common.run(trainer, tokenizer, out, settings, start, data, tokens / args.max_steps)
+    facts = common.run(trainer, tokenizer, out, settings, start, data, tokens)
     return {
+        **facts,
         "rows": len(fits),
         "overlong": len(tasks) - len(fits),
-        "steps": args.max_steps,
-        "loss": common.losses(trainer),
         "reward": common.losses(trainer, "reward"),
         "attempts": reward.attempts,
         "unrewarded": reward.unrewarded,

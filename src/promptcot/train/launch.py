@@ -77,9 +77,9 @@ def _environment(launch: Launch) -> dict[str, str]:
     return env
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(how: int = signal.SIGTERM) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG; torchrun passes it on to its processes
+        ctypes.CDLL(None).prctl(1, how)  # PR_SET_PDEATHSIG; torchrun passes SIGTERM on to its processes
 
 
 def main(folder: Path) -> None:
@@ -104,4 +104,5 @@ def _work(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent(signal.SIGKILL)  # torchrun may itself be killed, and then passes nothing on
     main(Path(sys.argv[1]))

@@ -60,15 +60,8 @@ def sft(out: Path, rows: Sequence[Row], start: Start, settings: Training) -> dic
         peft_config=common.adapters(settings),
     )
     tokens = per_epoch * settings.epochs
-    common.run(trainer, tokenizer, out, settings, start, [asdict(r) for r in kept], tokens / args.max_steps)
-    return {
-        "rows": len(kept),
-        "sequences": len(data),
-        "overlong": len(rows) - len(kept),
-        "steps": args.max_steps,
-        "loss": common.losses(trainer),
-        "usage": {"trained_tokens": round(tokens)},
-    }
+    facts = common.run(trainer, tokenizer, out, settings, start, [asdict(r) for r in kept], tokens)
+    return {"rows": len(kept), "sequences": len(data), "overlong": len(rows) - len(kept), **facts}
 
 
 class ByLength:
