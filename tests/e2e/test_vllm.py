@@ -38,6 +38,7 @@ from promptcot.train.sft import sft
 pytestmark = pytest.mark.e2e_vllm
 ROOT = Path(__file__).parents[2]
 NATS = 1e-4  # a log-prob of a token, and the sum over a row, in float32
+START_S = 1800.0  # a quarter of an hour was seen where six others worked on the same two cores
 TEXTS = (
     "Find the sum of the first 20 odd numbers.",
     "Concepts: prime numbers; remainders. Let n be the smallest number that leaves 3 when divided by 7.",
@@ -71,7 +72,9 @@ def vllm(wide: Path, vllm_python: str) -> Iterator[VLLMEngine]:
     recommended |= {"do_sample": True, "top_k": 1, "repetition_penalty": 2.0}
     (wide / "generation_config.json").write_text(json.dumps(recommended))
     args = ("--enforce-eager", "--generation-config", "auto")
-    engine = VLLMEngine(str(wide), "", "float32", VLLM(python=vllm_python, memory=0.3, args=args))
+    engine = VLLMEngine(
+        str(wide), "", "float32", VLLM(python=vllm_python, memory=0.3, start_s=START_S, args=args)
+    )
     started = time.monotonic()
     assert engine.can_score, "the self-test at the start"
     measured("start of vLLM with probes and self-test", f"{time.monotonic() - started:.0f} s")
@@ -207,7 +210,7 @@ def test_adapters_of_q_and_p_are_served_on_one_base_and_a_new_one_of_the_same_pa
         return tmp_path / name
 
     managed.stop_idle()
-    settings = VLLM(python=vllm_python, memory=0.3, args=("--enforce-eager",))
+    settings = VLLM(python=vllm_python, memory=0.3, start_s=START_S, args=("--enforce-eager",))
     head = local.encode("The sum of 12 and 30")
     parts = [[Part("c", head, False), Part("x", local.encode(" is 42. Find it."))]]
     seen: list[float] = []
@@ -242,7 +245,7 @@ def recipe(tmp_path: Path, model: Path, python: str, trained: str) -> Path:
     """recipes/tiny.yaml up to the EM, its models behind vLLM."""
     data = yaml.safe_load((ROOT / "recipes" / "tiny.yaml").read_text())
     data = {k: data[k] for k in ("name", "templates", "run", "seeds", "annotate", "coldstart", "em")}
-    vllm = {"python": python, "memory": 0.2, "args": ["--enforce-eager"]}
+    vllm = {"python": python, "memory": 0.2, "start_s": START_S, "args": ["--enforce-eager"]}
     data["coldstart"]["base"] = {"engine": "vllm", "model": str(model), "vllm": vllm}
     if trained == "adapters":
         for section in ("coldstart", "em"):
@@ -283,7 +286,7 @@ def test_the_whole_em_through_vllm_with_a_kill_in_between(
 
     if trained == "adapters":
         killed = start(path, run, tmp)
-        until(lambda: servers() or killed.poll() is not None, 1800, "a server for the first step")
+        until(lambda: servers() or killed.poll() is not None, 2 * START_S, "a server for the first step")
         assert killed.poll() is None, killed.communicate()[0]
         assert len(servers()) == 1  # two workers share it
         killed.send_signal(signal.SIGKILL)
