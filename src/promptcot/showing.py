@@ -58,10 +58,10 @@ def overview(run: Path, as_json: bool) -> None:
     kept = kept_problems(finished)
     _table(
         f"Cost; {kept} problems kept" if kept else "Cost; no problem kept yet",
-        ("stage", "wall", "workers", "engines idle", "tokens", "tokens per kept", "seconds per kept"),
+        ("stage", "wall", "workers", "engines idle", "requests", "tokens", "tokens per kept", "seconds per kept"),
         [
             (s["stage"], f"{s['wall_s']:,.1f} s", f"{s['worker_s']:,.1f} s",
-             "-" if s["idle_share"] is None else f"{s['idle_share']:.0%}", f"{tokens_of(s):,}",
+             "-" if s["idle_share"] is None else f"{s['idle_share']:.0%}", _requests(s), f"{tokens_of(s):,}",
              _or_dash(s["tokens_per_kept"]), _or_dash(s["worker_s_per_kept"]))
             for s in stages
         ],

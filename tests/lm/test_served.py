@@ -268,8 +268,9 @@ def test_a_directory_below_is_served_by_its_path_and_reloaded_when_it_changes(
 # servers that lie
 
 
-def tampered(local: TransformersEngine, change: Change) -> Running:
-    """`promptcot serve` with its replies changed: `change(body, reply)`; None is status 400."""
+def tampered(local: TransformersEngine, change: Change, generate: bool = False) -> Running:
+    """`promptcot serve` with its replies changed: `change(body, reply)`; None is status 400. generate: SGLang's own
+    endpoint is there too."""
 
     @web.middleware  # type: ignore[untyped-decorator]
     async def lie(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -281,7 +282,8 @@ def tampered(local: TransformersEngine, change: Change) -> Running:
 
     app = application("pocket", local, TransformersEngine)
     app.middlewares.append(lie)
-    app.router.add_post("/generate", partial(_sglang, Batcher(local)))
+    if generate:
+        app.router.add_post("/generate", partial(_sglang, Batcher(local)))
     return Running(app)
 
 
@@ -372,7 +374,7 @@ def test_every_way_to_score_gives_the_scores_in_process(kind: str, local: Transf
                 without(reply, "logprobs")
         return reply
 
-    with tampered(local, only) as running:
+    with tampered(local, only, generate=True) as running:
         engine = remote(running)
         assert engine.can_score
         assert engine.scoring.kind == kind
@@ -418,3 +420,8 @@ def test_other_weights_than_the_trainers_are_noticed(
         canary.verify(str(tmp_path), engine._score_all, "float32")
     canary.verify(str(tmp_path), engine._score_all, "bfloat16")
     engine.close()
+    for prompt in (Prompt(1, ids=(5, 6, 7)), Prompt(1, messages=(("user", "Hello"),))):
+        asked = remote(served, weights=str(tmp_path))
+        with pytest.raises(UserError, match="not those in"):
+            asked.sample([prompt], SamplingParams(max_tokens=1))
+        asked.close()

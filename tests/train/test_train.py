@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 from tests.train.small import START, id_pairs, rows
 
 from promptcot.errors import UserError
+from promptcot.lm.adapters import Adapter
+from promptcot.lm.base import Part
+from promptcot.lm.transformers import TransformersEngine
 from promptcot.pocket import MODEL_DIR
 from promptcot.settings import LoRA, Preference, Training
 from promptcot.store import tree_digest
@@ -129,6 +133,38 @@ def test_lora_trains_adapters_and_saves_them_merged(tmp_path: Path) -> None:
     assert int(torch.linalg.matrix_rank(change.detach(), rtol=1e-4)) == 4
     # what was saved is what was trained: its loss goes on from where the training ended
     assert sum(nll(load(str(tmp_path))[0], r) for r in rows()) / 24 < facts["loss"][2] + 0.5
+
+
+def test_an_adapter_that_is_kept_apart_is_a_model_and_its_next_training_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    lora = LoRA(rank=4, alpha=8, merge=False)
+    settings = Training(
+        lr=1e-2, batch_size=24, micro_batch_size=24, schedule="constant", warmup_share=0, lora=lora
+    )
+    losses, start = [], START
+    for name in ("first", "second"):
+        losses += sft(tmp_path / name, rows(), start, settings)["loss"]
+        assert (tmp_path / name / "adapter_model.safetensors").exists()
+        assert not (tmp_path / name / "model.safetensors").exists()
+        start = Start(str(tmp_path / name), "float32", 1)
+        adapter = Adapter.of(start.model)
+        assert adapter is not None
+        assert adapter.base == MODEL  # of both: they are served beside each other
+        named = json.loads((tmp_path / name / "adapter_config.json").read_text())["target_modules"]
+        assert named == sorted(named) == list(adapter.targets)  # PEFT's order is another in every process
+    assert losses[1] < losses[0]
+    after = sum(nll(load(start.model)[0], r) for r in rows()) / 24
+    assert after < losses[1]
+    engine = TransformersEngine(start.model, device="cpu")  # what EM, synthesis and canary load
+    ids = engine.encode("<|user|>Say 3.<|assistant|>3 it is.<|end|>")
+    (score,) = engine.score([[Part("c", ids[:1], False), Part("x", ids[1:])]])
+    row = Row(list(ids), [-100, *ids[1:]])
+    assert score["x"].logp / (len(ids) - 1) == pytest.approx(-nll(load(start.model)[0], row), abs=1e-4)
+    with pytest.raises(UserError, match="rank 4"):
+        load(start.model, LoRA(rank=8, merge=False))
+    with pytest.raises(ValueError, match="is for SFT"):
+        Preference(lr=1.0, lora=lora)
 
 
 def test_a_bfloat16_training_keeps_float32_weights_and_saves_bfloat16(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from promptcot.errors import UserError
-from promptcot.lm.server import Server
+from promptcot.lm.server import VLLM, Server
 from promptcot.records import Reject
 
 
@@ -183,6 +183,7 @@ class EngineSpec:
     batch_tokens: int = 16384
     tokenizer: str = ""
     server: Server | None = None
+    vllm: VLLM | None = None
 
     def key(self) -> dict[str, Any]:
         """What identifies the results (device and batching excluded: they only change the speed)."""

@@ -39,16 +39,20 @@ def write(directory: Path, engine: Engine) -> None:
     (directory / FILE).write_text(json.dumps(rows))
 
 
+def there(directory: str) -> bool:
+    """Whether `directory` has a canary."""
+    return (Path(directory) / FILE).is_file()
+
+
 def verify(directory: str, score_all: ScoreAll, dtype: str) -> None:
     """Compare with what is in `directory`; nothing where it has no canary.
 
     Raises:
         UserError: the scores differ: these are other weights.
     """
-    path = Path(directory) / FILE
-    if not path.is_file():
+    if not there(directory):
         return
-    rows = json.loads(path.read_text())
+    rows = json.loads((Path(directory) / FILE).read_text())
     found = score_all([lay_out(_parts(row["ids"]), 1 << 30) for row in rows])
     tokens = sum(len(row["ids"]) - 1 for row in rows)
     if any(isinstance(s, Failure) for s in found):

@@ -238,6 +238,9 @@ class Client:
         except (OSError, errors.ClientError) as e:
             raise Trouble("fault", "connection", self._clean(f"{type(e).__name__}: {e}")) from None
         if status != 200:
+            if path.startswith("//") and 300 <= status < 500 and status not in (408, 409, 425, 429):
+                # Beside the OpenAI interface: a server that has no such thing says nothing about key or model.
+                raise Trouble("refused", f"http_{status}", self._clean(message(raw)))
             raise self._refusal(status, raw, retry_after)
         try:
             return json.loads(raw)

@@ -37,7 +37,7 @@ def _transformers(spec: EngineSpec) -> Engine:
 def model_path(model: str) -> str:
     if not model:
         raise UserError(
-            "the engine 'transformers' has no model",
+            "the engine has no model",
             expected="a directory, a name on the Hugging Face Hub, or 'pocket' for the model in this package",
         )
     if model != "pocket":
@@ -89,10 +89,19 @@ def _openai(spec: EngineSpec) -> Engine:
     return OpenAIEngine(spec.server, spec.model, tokenizer and model_path(tokenizer), spec.dtype)
 
 
+def _vllm(spec: EngineSpec) -> Engine:
+    from promptcot.lm.vllm import VLLMEngine
+
+    assert spec.vllm is not None, "Model.spec gives every vllm engine its settings"
+    tokenizer = spec.tokenizer and model_path(spec.tokenizer)
+    return VLLMEngine(model_path(spec.model), tokenizer, spec.dtype, spec.vllm)
+
+
 LOADERS: dict[str, Callable[[EngineSpec], Engine]] = {
     "transformers": _transformers,
     "scripted": _scripted,
     "pocket-annotator": _annotator,
     "pocket-teacher": _teacher,
     "openai": _openai,
+    "vllm": _vllm,
 }

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from promptcot.errors import MissingExtra, UserError
+from promptcot.errors import UserError
 from promptcot.lm import canary, probe, replies
 from promptcot.lm.base import Failure, Part, Prompt, Sample, SamplingParams, SpanScore
 from promptcot.lm.checks import check_params, check_prompt
@@ -22,7 +22,7 @@ from promptcot.lm.journal import Journal
 from promptcot.lm.layout import Layout, lay_out
 from promptcot.lm.server import Server
 from promptcot.lm.stopping import tokens_before
-from promptcot.lm.tokens import Tokens
+from promptcot.lm.tokens import Tokens, load_tokenizer
 
 UNKNOWN_CONTEXT = 1 << 20
 
@@ -35,13 +35,17 @@ class OpenAIEngine(Tokens):
         model: Its name there.
         tokenizer: A directory or Hub name; without one, text and messages go out and no token ids come back.
         dtype: In which the server runs the model: decides how close to its canary it must come.
+        weights: The directory whose canary it must match, where `model` is not that.
 
     Raises:
         UserError: the key's variable is not set.
     """
 
-    def __init__(self, server: Server, model: str, tokenizer: str = "", dtype: str = "float32") -> None:
+    def __init__(
+        self, server: Server, model: str, tokenizer: str = "", dtype: str = "float32", weights: str = ""
+    ) -> None:
         self.name, self._tokenizer_path, self.dtype = model, tokenizer, dtype
+        self._weights = weights or model
         self.client = Client(server, model)
         self._counts = {"prompt_tokens": 0, "sampled_tokens": 0, "scored_tokens": 0, "unseeded": 0}
         self.scoring = probe.Scoring(why="not asked yet")
@@ -64,31 +68,8 @@ class OpenAIEngine(Tokens):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The model's tokenizer.
-
-        Raises:
-            UserError: there is none.
-            MissingExtra: transformers is not installed.
-        """
-        path = self._tokenizer_path or self.name
-        try:
-            from transformers import AutoTokenizer
-        except ModuleNotFoundError:
-            raise MissingExtra("transformers", "train") from None
-        try:
-            return AutoTokenizer.from_pretrained(path, local_files_only=Path(path).is_dir())
-        except (OSError, ValueError) as e:
-            raise UserError(
-                f"no tokenizer can be loaded from {path!r}: {str(e).splitlines()[0]}",
-                expected="a directory or a Hub name with the tokenizer of the served model",
-                do="set `tokenizer` next to `model` in the recipe",
-            ) from None
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """What ends an assistant's turn."""
-        end = self.tokenizer.eos_token_id
-        return () if end is None else (end,)
+        """The model's tokenizer (`promptcot.lm.tokens.load_tokenizer`)."""
+        return load_tokenizer(self._tokenizer_path or self.name)
 
     @cached_property
     def max_context(self) -> int:
@@ -100,17 +81,23 @@ class OpenAIEngine(Tokens):
         """What /completions of this server can do.
 
         Raises:
-            UserError: the weights that answer are not those in the directory `name`.
+            UserError: the weights that answer are not those in the model's directory.
         """
         able = self.client.run(probe.completions(self.client, self.name, self.encode))
         self.scoring = self.client.run(probe.scoring(self.client, self.name, self.encode, able))
         if self.scoring.path:
-            canary.verify(self.name, self._score_all, self.dtype)
+            canary.verify(self._weights, self._score_all, self.dtype)
         return able
 
     @cached_property
     def chats(self) -> probe.Abilities:
-        """What /chat/completions of this server can do."""
+        """What /chat/completions of this server can do.
+
+        Raises:
+            UserError: as `completions`, which is asked first where the model's directory has a canary.
+        """
+        if canary.there(self._weights):
+            _ = self.completions
         return self.client.run(probe.chats(self.client, self.name, bool(self._tokenizer_path)))
 
     @property

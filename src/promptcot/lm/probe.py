@@ -26,9 +26,12 @@ TOLERANCE = (
 
 # Additions to a request, from the best to none at all; a server that refuses one is asked with the next.
 KEEP_SPECIALS = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+# Said aloud, for vLLM and SGLang else take what the model's generation_config.json recommends (Qwen's: top_k 20), and
+# then draw from another distribution than the one whose log-probs they give.
+PLAINLY = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 DIALECTS: tuple[dict[str, Any], ...] = (
-    {"return_token_ids": True, **KEEP_SPECIALS},
-    {"return_tokens_as_token_ids": True, **KEEP_SPECIALS},
+    {"return_token_ids": True, **KEEP_SPECIALS, **PLAINLY},
+    {"return_tokens_as_token_ids": True, **KEEP_SPECIALS, **PLAINLY},
     {},
 )
 

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from promptcot.errors import UserError
+from promptcot.errors import MissingExtra, UserError
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a directory or a Hub name.
+
+    Raises:
+        UserError: there is none.
+        MissingExtra: transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError:
+        raise MissingExtra("transformers", "train") from None
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=Path(path).is_dir())
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"no tokenizer can be loaded from {path!r}: {str(e).splitlines()[0]}",
+            expected="a directory or a Hub name with the tokenizer of the model",
+            do="set `tokenizer` next to `model` in the recipe",
+        ) from None
 
 
 class Tokens:
@@ -13,6 +35,12 @@ class Tokens:
 
     tokenizer: Any
     name: str
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """What ends an assistant's turn."""
+        end = self.tokenizer.eos_token_id
+        return () if end is None else (end,)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of `text`, special tokens written in it recognised, none added."""

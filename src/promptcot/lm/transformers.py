@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from promptcot.errors import UserError
+from promptcot.lm.adapters import Adapter, attach
 from promptcot.lm.base import (
     ContextOverflow,
     Part,
@@ -78,8 +79,6 @@ class TransformersEngine(Tokens):
         self.model, self.tokenizer, self.name, self.batch_tokens = model, tokenizer, name, batch_tokens
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.max_context = int(model.config.get_text_config(decoder=True).max_position_embeddings)
-        end = tokenizer.eos_token_id
-        self.end_ids: tuple[int, ...] = () if end is None else (end,)
         self._usage = {"prompt_tokens": 0, "sampled_tokens": 0, "scored_tokens": 0}
 
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample]:
@@ -187,10 +186,16 @@ def load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
         raise UserError(f"device {device!r}", expected=", ".join(DEVICES))
     logging.disable_progress_bar()  # a library prints no bar of its own
     local = os.path.isdir(path)
-    if local and not os.path.isfile(os.path.join(path, "config.json")):
+    adapter = Adapter.of(path)
+    weights = adapter.base if adapter else path
+    if local and adapter is None and not os.path.isfile(os.path.join(path, "config.json")):
         raise _not_loadable(path, "the directory has no config.json")
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=DTYPES[dtype], local_files_only=local)
+        model = AutoModelForCausalLM.from_pretrained(
+            weights, dtype=DTYPES[dtype], local_files_only=os.path.isdir(weights)
+        )
+        if adapter:
+            model = attach(model, adapter).merge_and_unload()
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
     except (OSError, SafetensorError) as error:
         raise _not_loadable(path, str(error).splitlines()[0]) from error

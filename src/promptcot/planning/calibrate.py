@@ -68,7 +68,7 @@ def _entry(recipe: Recipe, name: str, kinds: dict[Kind, Work], seconds: float, t
 
 def device(model: Model) -> str:
     """What one process of this engine runs on."""
-    if model.engine != "transformers":
+    if model.engine not in ("transformers", "vllm"):
         return "server"
     import torch
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from promptcot.lm import managed
 from promptcot.lm.base import Engine, EngineSpec, Remote
 from promptcot.records import Record, Reject
 from promptcot.settings import DomainFile, domains
@@ -60,9 +61,10 @@ class Worker:
         return cast(Engine, Timed(engine, self))
 
     def release(self) -> None:
-        """Forget all engines: a training needs the memory."""
+        """Forget all engines, and the servers of this run that hold a GPU: a training needs the memory."""
         self._engines.clear()
         self._before.clear()
+        managed.make_way()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             gc.collect()
@@ -86,7 +88,8 @@ class Worker:
 
 
 class Timed:
-    """An engine whose `sample` and `score` count as the worker's busy time; everything else is the engine's own."""
+    """An engine whose `sample` and `score` count as the worker's busy time, less what it waited for a server to start;
+    everything else is the engine's own."""
 
     def __init__(self, engine: Engine, worker: Worker) -> None:
         self._engine, self._worker = engine, worker
@@ -101,11 +104,12 @@ class Timed:
         return self._timed(self._engine.score, *args, **kwargs)
 
     def _timed(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        started = time.monotonic()
+        started, waited = time.monotonic(), getattr(self._engine, "waited_s", 0.0)
         try:
             return call(*args, **kwargs)
         finally:
-            self._worker.busy_s += time.monotonic() - started
+            waited = getattr(self._engine, "waited_s", 0.0) - waited
+            self._worker.busy_s += time.monotonic() - started - waited
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from promptcot.lm.base import EngineSpec, SamplingParams
-from promptcot.lm.server import Server
+from promptcot.lm.server import VLLM, Server
 from promptcot.settings.base import Positive, Section, free
 from promptcot.verify.sandbox.backends import Choice
 
@@ -16,10 +16,11 @@ class Model(Section):
     """A model and the engine behind it. `model` is a directory, a Hub name, or `pocket` (the packaged one).
 
     engine `openai` is any OpenAI-compatible server: `model` is its name there, `server` says where it is, and
-    `tokenizer` (a directory or Hub name; default: the model's own) is needed wherever token ids matter.
+    `tokenizer` (a directory or Hub name; default: the model's own) is needed wherever token ids matter. engine `vllm`
+    is a vLLM server that the run itself starts and ends; `vllm` says how.
     """
 
-    engine: Literal["transformers", "scripted", "pocket-annotator", "pocket-teacher", "openai"] = (
+    engine: Literal["transformers", "scripted", "pocket-annotator", "pocket-teacher", "openai", "vllm"] = (
         "transformers"
     )
     model: str = ""
@@ -28,6 +29,7 @@ class Model(Section):
     batch_tokens: PositiveInt = free(16384)
     tokenizer: str = ""
     server: Server | None = free(None)
+    vllm: VLLM | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Model:
@@ -37,6 +39,8 @@ class Model(Section):
             )
         if self.engine == "openai" and not self.model:
             raise ValueError("engine 'openai' needs model: the name that the server gives it")
+        if self.engine != "vllm" and self.vllm is not None:
+            raise ValueError(f"the section 'vllm' is for engine 'vllm', and this is engine {self.engine!r}")
         return self
 
     def spec(self, model: str | None = None) -> EngineSpec:
@@ -50,6 +54,7 @@ class Model(Section):
             self.batch_tokens,
             self.tokenizer,
             server,
+            (self.vllm or VLLM()) if self.engine == "vllm" else None,
         )
 
 

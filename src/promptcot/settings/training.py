@@ -10,15 +10,18 @@ from promptcot.settings.base import Positive, Section, Share, free
 
 
 class LoRA(Section):
-    """Low-rank adapters instead of all weights (arXiv 2106.09685); they are merged into the saved model.
+    """Low-rank adapters instead of all weights (arXiv 2106.09685).
 
-    targets: names of the layers that get one; empty: every linear layer but the output head.
+    targets: names of the layers that get one; empty: every linear layer but the output head. merge: add it to the
+    weights of the saved model; False saves the adapter alone, and the next training of that model goes on with it:
+    an EM that says so from its cold start on keeps one base, and engine `vllm` serves q and p beside each other on it.
     """
 
     rank: PositiveInt = 16
     alpha: Positive = 32.0
     dropout: Share = 0.0
     targets: list[str] = Field(default_factory=list)
+    merge: bool = True
 
 
 class Launch(Section):
@@ -73,6 +76,10 @@ class Preference(Training):
     def _unpacked(self) -> Preference:
         if self.packing:
             raise ValueError("packing is for SFT; preference and reward training pad their rows")
+        if self.lora is not None and not self.lora.merge:
+            raise ValueError(
+                "lora.merge=False is for SFT: elsewhere the frozen reference is the model at the start"
+            )
         return self
 
 

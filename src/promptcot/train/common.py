@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.settings import Training
+from promptcot.lm.adapters import FILE as ADAPTER_FILE
+from promptcot.lm.adapters import Adapter, attach
+from promptcot.settings import LoRA, Training
 from promptcot.train import checkpoints, shards
 
 TRAINER = ".trainer"  # what the trainer keeps while it runs: checkpoints, the data of a launched training
@@ -103,29 +105,47 @@ def arguments(
     }
 
 
-def load(model: str) -> tuple[Any, Any]:
+def load(model: str, lora: LoRA | None = None) -> tuple[Any, Any]:
     """The model in float32 (a bfloat16 training computes in bfloat16 and keeps float32 weights: at the learning
     rates used here most updates are smaller than bfloat16 can add) and the tokenizer of a directory or Hub name.
 
+    An adapter is merged into its base, unless `lora` says to go on with it: then it comes trainable, on its base.
+
     Raises:
         MissingExtra: torch or transformers is not installed.
-        UserError: nothing loadable is there.
+        UserError: nothing loadable is there, or the adapter to go on with has another rank.
     """
     try:
+        from transformers import AutoTokenizer
+
         from promptcot.lm import transformers
     except ImportError:
         raise MissingExtra("transformers", "train") from None
-    return transformers.load(model, "float32", "cpu")
+    adapter = Adapter.of(model)
+    if adapter is None or lora is None or lora.merge:
+        return transformers.load(model, "float32", "cpu")
+    if lora.rank != adapter.rank:
+        raise UserError(
+            f"the adapter in '{model}' has rank {adapter.rank}, and its training asks for {lora.rank}",
+            expected="the same rank in every training of a model that keeps its adapter (lora.merge: false)",
+        )
+    base, _ = transformers.load(adapter.base, "float32", "cpu")
+    return attach(base, adapter, trainable=True), AutoTokenizer.from_pretrained(model)
 
 
-def adapters(settings: Training) -> Any:
-    """PEFT's configuration of `settings.lora`; None where all weights are trained.
+def goes_on(model: str, lora: LoRA | None) -> bool:
+    """Whether a training continues the adapter that `model` is, rather than begin a new one."""
+    return lora is not None and not lora.merge and Adapter.of(model) is not None
+
+
+def adapters(settings: Training, start: str) -> Any:
+    """PEFT's configuration of `settings.lora`; None where all weights are trained, or the adapter that `start` is.
 
     Raises:
         MissingExtra: peft is not installed.
     """
     lora = settings.lora
-    if lora is None:
+    if lora is None or goes_on(start, lora):
         return None
     try:
         from peft import LoraConfig
@@ -197,7 +217,7 @@ def losses(trainer: Any, key: str = "loss") -> list[float]:
 
 
 def save(trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Start) -> None:
-    """Write weights (in the dtype of `start`, adapters merged), tokenizer and canary; remove the trainer's own folder."""
+    """Write weights (in the dtype of `start`) or the adapter, tokenizer and canary; remove the trainer's own folder."""
     import shutil
 
     import torch
@@ -209,12 +229,17 @@ def save(trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Sta
     if shards.rank() == 0:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         dtype = getattr(torch, start.dtype)
+        apart = settings.lora is not None and not settings.lora.merge
         if settings.lora is not None:
-            model, state = merged(start.model, settings, state), None
-        if start.dtype != "float32":
+            model, state = adapted(start.model, settings, state), None
+            if not apart:
+                model = model.merge_and_unload()
+        if start.dtype != "float32" and not apart:
             state = {k: v.to(dtype) for k, v in (state or model.state_dict()).items()}
             model.config.dtype = dtype
         model.save_pretrained(out, state_dict=state)
+        if apart:
+            _put_in_order(out / ADAPTER_FILE)
         tokenizer.save_pretrained(out)
     shards.barrier()
     if shards.rank() == 0:
@@ -222,13 +247,22 @@ def save(trainer: Any, tokenizer: Any, out: Path, settings: Training, start: Sta
         shutil.rmtree(out / TRAINER, ignore_errors=True)
 
 
-def merged(model: str, settings: Training, state: dict[str, Any]) -> Any:
-    """The model at the start with the trained adapters added to its weights."""
+def _put_in_order(config: Path) -> None:
+    """Sort what PEFT writes in the random order of a set: equal trainings are equal files."""
+    found = json.loads(config.read_text())
+    if isinstance(found["target_modules"], list):
+        found["target_modules"].sort()
+    config.write_text(json.dumps(found, indent=2, sort_keys=True))
+
+
+def adapted(model: str, settings: Training, state: dict[str, Any]) -> Any:
+    """The model at the start with the trained adapter on it."""
     from peft import get_peft_model
 
-    adapted = get_peft_model(load(model)[0], adapters(settings))
-    adapted.load_state_dict(state)
-    return adapted.merge_and_unload()
+    lm, config = load(model, settings.lora)[0], adapters(settings, model)
+    made = lm if config is None else get_peft_model(lm, config)
+    made.load_state_dict(state)
+    return made
 
 
 def dataset(rows: Any, out: Path) -> Any:

@@ -69,7 +69,7 @@ def dpo(out: Path, pairs: Sequence[IdPair], start: Start, settings: Preference) 
         args=args,
         train_dataset=common.dataset(Dataset.from_dict(columns), out),
         processing_class=tokenizer,
-        peft_config=common.adapters(settings),
+        peft_config=common.adapters(settings, start.model),
     )
     tokens = sum(sum(p.tokens) for p in kept) * settings.epochs
     facts = common.run(trainer, tokenizer, out, settings, start, [asdict(p) for p in kept], tokens)

@@ -79,7 +79,7 @@ def grpo(
         reward_funcs=[reward],
         train_dataset=common.dataset(Dataset.from_list(rows), out),
         processing_class=tokenizer,
-        peft_config=common.adapters(settings),
+        peft_config=common.adapters(settings, start.model),
     )
     reward.ends = set(trainer.eos_token_ids)
     tokens = group.group * sum(t.tokens + params.max_tokens for t in tasks) * settings.epochs

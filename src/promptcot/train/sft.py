@@ -34,7 +34,7 @@ def sft(out: Path, rows: Sequence[Row], start: Start, settings: Training) -> dic
     fits = common.check_lengths([len(r.input_ids) for r in rows], settings, "by SFT")
     kept = [rows[i] for i in fits]
     data = Dataset.from_dict({"input_ids": [r.input_ids for r in kept], "labels": [r.labels for r in kept]})
-    lm, tokenizer = common.load(start.model)
+    lm, tokenizer = common.load(start.model, settings.lora)
     if settings.packing:
         check_apart(lm, kept)
         data = pack(data, settings.max_tokens)
@@ -57,7 +57,7 @@ def sft(out: Path, rows: Sequence[Row], start: Start, settings: Training) -> dic
         args=args,
         train_dataset=common.dataset(data, out),
         processing_class=tokenizer,
-        peft_config=common.adapters(settings),
+        peft_config=common.adapters(settings, start.model),
     )
     tokens = per_epoch * settings.epochs
     facts = common.run(trainer, tokenizer, out, settings, start, [asdict(r) for r in kept], tokens)
