@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def write_data(folder: Path) -> None:
         for n in range(20)
     ]  # fmt: skip
     bare = [{"problem": row["problem"]} for row in plain[40:]]
-    files = {
+    files: dict[str, Sequence[object]] = {
         "seeds": plain[:20], "answers": plain[:20], "heldout": plain[20:24], "problems": bare, "triples": triples[:20],
         "gsm8k_train": gsm8k,
     }  # fmt: skip
