@@ -155,6 +155,8 @@ class VLLMEngine(Tokens):
             "--enable-prefix-caching", "--disable-uvicorn-access-log",
             "--gpu-memory-utilization", str(settings.memory),
         ]  # fmt: skip
+        if not managed.has_gpu():  # a seeded prompt that is read in two pieces kills the CPU build (0.32)
+            fixed += ["--no-enable-chunked-prefill"]
         if self._adapter:
             rank = next((r for r in RANKS if r >= self._adapter.rank), RANKS[-1])
             fixed += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(ADAPTERS_AT_ONCE)]
