@@ -100,6 +100,7 @@ def test_it_samples_and_scores_as_in_process(
         assert len(servers()) == left
 
 
+@pytest.mark.slow
 def test_changed_weights_are_another_server_and_wrong_ones_are_refused(
     copied: Path, python: str, tmp_path: Path, local: TransformersEngine
 ) -> None:
@@ -126,6 +127,7 @@ def test_changed_weights_are_another_server_and_wrong_ones_are_refused(
     engine.close()
 
 
+@pytest.mark.slow
 def test_two_models_at_half_the_memory_stay_loaded(copied: Path, python: str) -> None:
     for memory, left in ((0.45, 2), (0.9, 1)):
         managed.stop_idle()
