@@ -52,7 +52,7 @@ def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
     assert killer.kills.total() >= 3, killer.kills
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_killed_anywhere_and_started_again_real_models_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
     with disk(path.parent) as fills:
@@ -86,7 +86,7 @@ def corridor(folder: Path, server: Served) -> Path:
     return file
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_server_that_is_killed_and_started_again_changes_no_label(tmp_path: Path) -> None:
     whole, path, problems = tmp_path / "whole", tmp_path / "killed", tmp_path / "problems.jsonl"
     items = [generate(i, "math", "1", "train") for i in range(16)]

@@ -39,7 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "annotate": {"per_seed": 1, "num_concepts": 2, "sampling": {"max_tokens": 256}, "max_rejected": 1.0},
     "coldstart": {"base": POCKET, "training": {**TRAINING, "epochs": 2}},
     "em": {
-        "iterations": 1, "k": 2, "items": 4, "measure": 2, "measure_draws": 2, "sampling": {"max_tokens": 48},
+        "iterations": 1, "k": 2, "items": 4, "measure": 2, "measure_draws": 2, "sampling": {"max_tokens": 160},
         "max_rejected": 1.0, "gates": {"action": "warn"}, "training": TRAINING,
     },
     "synthesize": {"problems": 10, "path": "problems.jsonl"},

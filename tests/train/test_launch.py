@@ -48,7 +48,7 @@ def test_a_model_that_is_not_wrapped_as_asked_is_refused(asked: str, processes: 
 def test_an_error_of_a_process_reaches_the_one_that_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / launch.JOB).write_bytes(pickle.dumps((refuse, tmp_path, ())))
+    (tmp_path / launch.JOB).write_bytes(pickle.dumps((refuse, tmp_path, (), [])))
     with pytest.raises(UserError, match="no rows"):
         launch.main(tmp_path)
     raised = pickle.loads((tmp_path / launch.ERROR).read_bytes())
