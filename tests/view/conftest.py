@@ -84,7 +84,10 @@ def address(run_path: Path) -> Iterator[str]:
     line = server.stdout.readline()
     yield line.split()[0]
     server.send_signal(signal.SIGINT)
-    assert server.wait(120) == 0
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:  # connections that a browser left open
+        server.kill()
 
 
 @pytest.fixture(scope="module")
