@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.runner.conftest import digests
 from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
 from promptcot.records import Seed
-from promptcot.runner.local import LocalRunner, gpu_places, visible_gpus
+from promptcot.runner.local import LocalRunner, gpu_places, uninterrupted, visible_gpus
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import Worker
 from promptcot.stages.context import asks
@@ -98,3 +99,18 @@ def test_exploded_rows_are_the_same_wherever_they_are_cut() -> None:
     ]
     assert len({a.id for a in whole}) == 300
     assert [*asks("line", seeds, 3)[:8], *asks("line", seeds, 3)[8:299]] == whole[:299]
+
+
+def test_an_interrupt_waits_for_the_end_of_what_must_not_be_interrupted() -> None:
+    reached = []
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where the tests run behind a shell
+    try:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end")
+        assert reached == ["end"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

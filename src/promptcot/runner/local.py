@@ -11,12 +11,15 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 import psutil
@@ -100,11 +103,14 @@ class LocalRunner:
 
     def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:
         self._submitted = [f for f in self._submitted if not f.done()]
-        try:
-            future = self.pool(step.path.parent.name[3:]).submit(call, *args)
-        except BrokenProcessPool:  # it died between two calls
-            raise _dead_worker() from None
-        self._submitted.append(future)
+        with (
+            uninterrupted()
+        ):  # while it starts its workers a pool would lose track of one, and wait for it for ever
+            try:
+                future = self.pool(step.path.parent.name[3:]).submit(call, *args)
+            except BrokenProcessPool:  # it died between two calls
+                raise _dead_worker() from None
+            self._submitted.append(future)
         return future
 
     def map(self, step: Step[Any], rows: Sequence[Record], fn: MapFunction) -> None:
@@ -218,6 +224,22 @@ def _dead_worker() -> UserError:
         expected="enough memory for the workers (a killed worker usually means there was not)",
         do="the same command goes on where it stopped; --set run.workers=1 needs less memory",
     )
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C takes effect at the end of the block (in the main thread, where alone it arrives)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
 
 
 def visible_gpus() -> list[str]:
