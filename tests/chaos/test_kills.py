@@ -52,6 +52,16 @@ def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
     assert killer.kills.total() >= 3, killer.kills
 
 
+@pytest.mark.slow
+def test_killed_anywhere_and_started_again_real_models_give_the_same_rows(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    assert done(run(TINY, whole, *SMALL)).returncode == 0
+    killer = Killer(seed=7, most_changes=8, most_delay_s=1.0)
+    killer.finish(run(TINY, path, *SMALL), path, kills=2)
+    assert digests(path) == digests(whole)
+    assert killer.kills.total() == 2
+
+
 @pytest.mark.chaos
 def test_killed_anywhere_and_started_again_real_models_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,16 +79,19 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def address(run_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "promptcot.cli", "view", str(run_path), "--port", "0"]
     server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # a shell ignores it for what runs behind
     )
     assert server.stdout is not None
     line = server.stdout.readline()
     yield line.split()[0]
     server.send_signal(signal.SIGINT)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:  # connections that a browser left open
-        server.kill()
+    assert server.wait(20) == 0
 
 
 @pytest.fixture(scope="module")
