@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 
@@ -16,6 +18,20 @@ def digest(value: Any, size: int = 16) -> str:
     """Hex blake2b of the canonical JSON of `value` (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def tree_digest(path: Path) -> str:
+    """Digest of the names and contents of the files under a directory."""
+    out: dict[str, str] = {}
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        out[str(file.relative_to(path))] = file_digest(file)
+    return digest(out)
+
+
+def file_digest(path: Path) -> str:
+    """Hex blake2b of a file's content, read bit by bit."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def row_id(stage: str, version: int, inputs: Iterable[str], params: Any = None, sample: int = 0) -> str:

@@ -12,12 +12,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from promptcot.errors import UserError
-from promptcot.ids import digest
+from promptcot.ids import digest, file_digest
 from promptcot.records import Record, Reject, schema
 
 LOG = "commits.jsonl"
@@ -202,8 +201,7 @@ def verify(path: Path, sums: Sequence[str]) -> None:
         Damaged: it has none of these checksums, or is missing.
     """
     try:
-        with path.open("rb") as f:
-            found = hashlib.file_digest(f, partial(hashlib.blake2b, digest_size=16)).hexdigest()
+        found = file_digest(path)
     except OSError as e:
         raise Damaged(path, str(e)) from None
     if sums and found not in sums:

@@ -15,7 +15,6 @@ line. Steps are named by what determines them (`key`); a finished step with anot
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from bisect import bisect_right
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from promptcot.errors import UserError
-from promptcot.ids import digest
+from promptcot.ids import digest, tree_digest
 from promptcot.recipe import first_difference
 from promptcot.records import Record, Reject, from_row
 from promptcot.shards import (
@@ -281,18 +280,6 @@ class Step(Generic[R]):
             shutil.rmtree(self.artifact)
         made.rename(self.artifact)
         sync_dir(self.path)
-
-
-def tree_digest(path: Path) -> str:
-    """Digest of the names and contents of the files under a directory (times excluded by the caller)."""
-    out: dict[str, str] = {}
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        h = hashlib.blake2b(digest_size=16)
-        with file.open("rb") as f:
-            while block := f.read(1 << 20):
-                h.update(block)
-        out[str(file.relative_to(path))] = h.hexdigest()
-    return digest(out)
 
 
 def _sum(values: Iterable[str]) -> str:

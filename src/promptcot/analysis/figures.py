@@ -195,21 +195,10 @@ def heatmap(name: str, aria_label: str, labels: Sequence[str], counts: Sequence[
         for i in range(len(labels)):
             for j in range(i + 1):
                 n = counts[i][j]
-                if i == j:
-                    axes.add_patch(
-                        Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="#000000", alpha=0.06, linewidth=0)
-                    )
-                elif n:
-                    axes.add_patch(
-                        Rectangle(
-                            (j - 0.5, i - 0.5),
-                            1,
-                            1,
-                            facecolor=FIRST,
-                            alpha=0.08 + 0.52 * n / most,
-                            linewidth=0,
-                        )
-                    )
+                color, alpha = ("#000000", 0.06) if i == j else (FIRST, 0.08 + 0.52 * n / most)
+                if n or i == j:
+                    corner = (j - 0.5, i - 0.5)
+                    axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, alpha=alpha, linewidth=0))
                 if n:
                     axes.text(j, i, f"{n:,}", ha="center", va="center", fontsize=7.5)
         axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5))

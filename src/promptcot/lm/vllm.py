@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.ids import digest
+from promptcot.ids import digest, tree_digest
 from promptcot.lm import managed
 from promptcot.lm.adapters import Adapter
 from promptcot.lm.base import Failure, Part, Prompt, Sample, SamplingParams, SpanScore
@@ -179,7 +179,7 @@ class VLLMEngine(Tokens):
     def _loaded(self, url: str) -> str:
         """The name under which the server has the adapter, which is loaded where it is not yet."""
         assert self._adapter is not None
-        name = content(self._adapter.path)
+        name = tree_digest(self._adapter.path)
         if self._where == (url, name):
             return name
         copy = (
@@ -195,14 +195,6 @@ class VLLMEngine(Tokens):
                 shutil.rmtree(made)
         managed.post(f"{url}/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(copy)}, "already")
         return name
-
-
-def content(folder: Path) -> str:
-    """Digest of the names and contents of the files in a directory."""
-    from hashlib import blake2b
-
-    files = sorted(p for p in folder.iterdir() if p.is_file())
-    return digest([[p.name, blake2b(p.read_bytes(), digest_size=16).hexdigest()] for p in files])
 
 
 def _state(model: str) -> Any:

@@ -121,9 +121,11 @@ def load(model: str, lora: LoRA | None = None) -> tuple[Any, Any]:
         from promptcot.lm import transformers
     except ImportError:
         raise MissingExtra("transformers", "train") from None
-    adapter = Adapter.of(model)
-    if adapter is None or lora is None or lora.merge:
+    if not goes_on(model, lora):
         return transformers.load(model, "float32", "cpu")
+    adapter = Adapter.of(model)
+    assert adapter is not None
+    assert lora is not None
     if lora.rank != adapter.rank:
         raise UserError(
             f"the adapter in '{model}' has rank {adapter.rank}, and its training asks for {lora.rank}",
