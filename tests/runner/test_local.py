@@ -103,13 +103,17 @@ def test_exploded_rows_are_the_same_wherever_they_are_cut() -> None:
 
 def test_an_interrupt_waits_for_the_end_of_what_must_not_be_interrupted() -> None:
     reached = []
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # ignored where the tests run behind a shell
-    try:
-        with pytest.raises(KeyboardInterrupt), uninterrupted():
+
+    def interrupted() -> None:
+        with uninterrupted():
             signal.raise_signal(signal.SIGINT)
             reached.append("end")
+
+    # Where the tests run behind a shell, it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert reached == ["end"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

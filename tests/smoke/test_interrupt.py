@@ -33,9 +33,8 @@ def test_an_interrupted_run_names_the_command_that_goes_on(tmp_path: Path) -> No
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # a shell ignores it for what runs behind
+        # A shell lets what runs behind it ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "r" / "03_coldstart" / "q" / "step.json").exists():
         assert run.poll() is None

@@ -83,9 +83,8 @@ def address(run_path: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # a shell ignores it for what runs behind
+        # A shell lets what runs behind it ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert server.stdout is not None
     line = server.stdout.readline()

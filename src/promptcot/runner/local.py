@@ -103,9 +103,8 @@ class LocalRunner:
 
     def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:
         self._submitted = [f for f in self._submitted if not f.done()]
-        with (
-            uninterrupted()
-        ):  # while it starts its workers a pool would lose track of one, and wait for it for ever
+        # A pool that is interrupted while it starts its workers loses track of one, and waits for it for ever.
+        with uninterrupted():
             try:
                 future = self.pool(step.path.parent.name[3:]).submit(call, *args)
             except BrokenProcessPool:  # it died between two calls
