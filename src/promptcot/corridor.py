@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from promptcot import tracking
 from promptcot.rundir import RunDir, finished_steps, no_run
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
@@ -48,6 +49,7 @@ def opened(
     path, parent = run_dir(recipe, directory, fork)
     if parent is not None and not (parent / "run.json").exists():
         raise no_run(parent)  # a fork of nothing would silently be a run of its own
+    tracking.check(recipe.run.report_to)
     domains.register(recipe.domains or ())  # whatever else this process has read since
     team = Team(path, *parse_shard(shard))
     run = RunDir(path, recipe, parent=parent, team=team)

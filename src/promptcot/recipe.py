@@ -52,6 +52,7 @@ def parse(
     """
     for text in overrides:
         _override(data, text)
+    _share(data)
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as e:
@@ -61,6 +62,16 @@ def parse(
         ) from None
     domains.register(recipe.domains or [])
     return recipe
+
+
+def _share(data: dict[str, Any]) -> None:
+    """Give the trackers of `run.report_to` to every training that names none."""
+    run = data.get("run")
+    if isinstance(run, dict) and run.get("report_to"):
+        for section in data.values():
+            for key in ("training", "p_training"):
+                if isinstance(section, dict) and isinstance(section.get(key), dict):
+                    section[key].setdefault("report_to", run["report_to"])
 
 
 def _advice(error: ValidationError, lines: list[str]) -> str:

@@ -42,7 +42,7 @@ LAYERS = [
     {"settings"},
     {"recipe", "shards"},
     {"store", "em", "domains", "curation"},
-    {"team"},
+    {"team", "tracking"},
     {"rundir", "pocket", "readers", "train"},
     {"runner", "analysis"},
     {"evals"},

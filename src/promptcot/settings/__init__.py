@@ -16,13 +16,13 @@ from promptcot.settings.em import EM, ColdStart, Estimator, Gates
 from promptcot.settings.models import Model, Rules, Sampling
 from promptcot.settings.problems import Annotate, Curate, Label, Seeds, Synthesize, Vetting
 from promptcot.settings.solvers import Benchmark, BenchmarkName, Difficulty, Distill, Evaluate, SelfPlay
-from promptcot.settings.training import GRPO, Launch, LoRA, Preference, Training
+from promptcot.settings.training import GRPO, Launch, LoRA, Preference, Tracker, Training
 
 __all__ = [
     "EM", "GRPO", "STAGES", "Annotate", "Benchmark", "BenchmarkName", "ColdStart", "Curate", "Difficulty", "Distill",
     "DomainFile", "Estimator", "Evaluate", "Gates", "Label", "Launch", "LoRA", "Model", "Preference", "Recipe", "Rules", "RunSection",
     "Sampling",
-    "Section", "Seeds", "SelfPlay", "Synthesize", "Training", "Vetting",
+    "Section", "Seeds", "SelfPlay", "Synthesize", "Tracker", "Training", "Vetting",
 ]  # fmt: skip
 
 STAGES = (
@@ -37,6 +37,7 @@ class RunSection(Section):
 
     runner: "local" (processes of this machine) or "ray" (actors of a Ray cluster; the run directory is on a file system
     that all its nodes share). gpus: GPUs that one worker of a stage holds, {em: 1}; stages not named need none.
+    report_to: experiment trackers that trainings log to, and that get what the run measured with its report.
     """
 
     dir: str = free("")
@@ -46,6 +47,7 @@ class RunSection(Section):
     license: str = free("")
     runner: Literal["local", "ray"] = free("local")
     gpus: dict[Literal[STAGES], Annotated[float, Field(ge=0.0)]] = free({})  # type: ignore[valid-type]
+    report_to: list[Tracker] = free([])
 
 
 class Recipe(Section):

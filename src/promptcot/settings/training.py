@@ -34,6 +34,9 @@ class Launch(Section):
     sharding: Literal["fsdp2", "ddp"] = "fsdp2"
 
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
 class Training(Section):
     """One supervised or preference training. `max_tokens` is the longest row; longer ones are counted, and
     training is refused when their share exceeds `max_overlong`: nothing is ever cut.
@@ -41,6 +44,7 @@ class Training(Section):
     batch_size: rows per optimiser step, over all processes. packing: several rows in one sequence of `max_tokens`,
     none seeing another (SFT only); batch_size then counts sequences. recompute: activations again in the backward
     pass, for memory. checkpoint_steps: optimiser steps between checkpoints from which a killed training goes on.
+    report_to: trackers it logs to; usually `run.report_to`, which is for all trainings.
     """
 
     lr: Positive
@@ -56,6 +60,7 @@ class Training(Section):
     recompute: bool = free(False)
     checkpoint_steps: Annotated[int, Field(ge=0)] = free(0)
     launch: Launch = free(Launch())
+    report_to: list[Tracker] = free([])
 
     @model_validator(mode="after")
     def _divisible(self) -> Training:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 
+from promptcot import tracking
 from promptcot.analysis.report import render
 from promptcot.ids import digest
 from promptcot.shards import write_atomic
@@ -24,3 +25,5 @@ def run(ctx: Context) -> None:
     write_atomic(html, render(report).encode())
     write_atomic(data, json.dumps({**report, "digest": mark}, indent=1, ensure_ascii=False).encode())
     ctx.reporter.line(f"  report: {html}")
+    if trackers := ctx.recipe.run.report_to:
+        tracking.send(report, ctx.run.path, trackers)

@@ -59,5 +59,5 @@ def mark_callback() -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Training):
-        return value.model_dump(mode="json", exclude={"checkpoint_steps"})
+        return value.model_dump(mode="json", exclude={"checkpoint_steps", "report_to"})
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promptcot import tracking
 from promptcot.errors import MissingExtra, UserError
 from promptcot.lm.adapters import FILE as ADAPTER_FILE
 from promptcot.lm.adapters import Adapter, attach
@@ -94,12 +95,12 @@ def arguments(
         "max_grad_norm": 1.0,
         "gradient_checkpointing": settings.recompute,
         "logging_steps": max(1, steps // 20),
-        "report_to": "none",
         "disable_tqdm": True,
         "seed": start.seed % (1 << 31),
         "use_cpu": not torch.cuda.is_available(),
         "bf16": start.dtype == "bfloat16",
         "dataloader_pin_memory": torch.cuda.is_available(),
+        **tracking.arguments(out, settings.report_to),
         **checkpoints.arguments(settings),
         **shards.arguments(settings.launch),
     }
