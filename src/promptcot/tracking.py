@@ -8,6 +8,7 @@ project is "promptcot" where none is named.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +48,14 @@ def arguments(out: Path, trackers: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def finish(trackers: Sequence[str]) -> None:
+    """After a training: W&B's entry would otherwise go on with the next training of this process."""
+    if "wandb" in trackers:
+        import wandb
+
+        wandb.finish()
+
+
 def send(report: Mapping[str, Any], run: Path, trackers: Sequence[str]) -> None:
     """What a run measured (`metrics`), as one more entry beside its trainings'."""
     from accelerate import Accelerator
@@ -56,10 +65,9 @@ def send(report: Mapping[str, Any], run: Path, trackers: Sequence[str]) -> None:
     accelerator = Accelerator(
         cpu=True, log_with=list(trackers), project_config=ProjectConfiguration(folder, folder)
     )
-    named = {"wandb": {"wandb": {"name": run.name}}, "mlflow": {"mlflow": {"run_name": run.name}}}
-    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    names = {"wandb": {"name": run.name}, "mlflow": {"run_name": run.name}, "trackio": {"name": run.name}}
     accelerator.init_trackers(
-        project, init_kwargs={k: v for t in trackers for k, v in named.get(t, {}).items()}
+        os.environ.get("WANDB_PROJECT", PROJECT), init_kwargs={t: names[t] for t in trackers if t in names}
     )
     for step, values in sorted(metrics(report).items()):
         accelerator.log(values, step=step)
@@ -71,6 +79,7 @@ def metrics(report: Mapping[str, Any]) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
 
     def put(step: int, prefix: str, values: Mapping[str, Any]) -> None:
+        prefix = re.sub(r"[^\w./-]+", "_", prefix)  # what MLflow takes as a name
         for key, value in values.items():
             if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
                 found.setdefault(step, {})[f"{prefix}/{key}"] = float(value)

@@ -51,7 +51,7 @@ def test_what_the_run_measured_stands_beside_its_trainings(tmp_path: Path) -> No
     assert logged["em/bound"] == [
         (i["iteration"], pytest.approx(i["bound"], rel=1e-6)) for i in report["em"]["iterations"]
     ]
-    assert logged["evaluation/self_play/avg@8/heldout/math/4/difference"] == [(0, pytest.approx(-0.05))]
+    assert logged["evaluation/self_play/avg_8/heldout/math/4/difference"] == [(0, pytest.approx(-0.05))]
     assert logged["rows/curate/rows_out"] == [(0, 1541.0)]
 
 

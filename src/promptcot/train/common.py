@@ -176,6 +176,7 @@ def run(
     trainer.add_callback(shards.check_callback(trainer, settings.launch))
     trainer.add_callback(checkpoints.mark_callback())
     trainer.train(resume_from_checkpoint=checkpoints.last(out / TRAINER, [data, settings, start]))
+    tracking.finish(settings.report_to)
     save(trainer, tokenizer, out, settings, start)
     return {"steps": steps, "loss": losses(trainer), "usage": {"trained_tokens": round(tokens)}}
 
