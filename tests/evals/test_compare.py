@@ -12,6 +12,7 @@ from rich.console import Console
 
 from promptcot.errors import UserError
 from promptcot.evals import compare, results, show
+from promptcot.records import Rollout
 
 
 def entry(**verdicts: str) -> dict[str, Any]:
@@ -101,15 +102,15 @@ def test_the_table_shows_values_differences_and_gaps(tmp_path: Path) -> None:
 
 def test_marks_for_a_rating_come_from_results_or_from_elsewhere(tmp_path: Path) -> None:
     ours = saved(tmp_path / "results.json", model={"codeforces": {"verdicts": {"1A": "iuc", "1B": "uu"}}})
-    assert results.read_marks(ours, "") == {"1A": [False, True]}  # unscored ones are as if not made
-    assert results.read_marks(tmp_path, "model") == {"1A": [False, True]}
+    marks = {"1A": [False, False, True], "1B": [False, False]}  # an unscored one is an attempt all the same
+    assert results.read_marks(ours, "") == marks
+    assert results.read_marks(tmp_path, "model") == marks
     theirs = tmp_path / "theirs.json"
     theirs.write_text('{"1A": [0.0, 1.0], "1B": [false]}')
     assert results.read_marks(theirs, "") == {"1A": [False, True], "1B": [False]}
     (tmp_path / "ids.json").write_text('["7A", "7B"]')
-    assert results.read_marks(ours, "", str(tmp_path / "ids.json")) == {
-        "7A": [False, True]
-    }  # 7B has no verdict
+    named = results.read_marks(ours, "", str(tmp_path / "ids.json"))
+    assert named == {"7A": marks["1A"], "7B": marks["1B"]}
     assert results.read_marks(theirs, "", str(tmp_path / "ids.json")) == {"7A": [False, True], "7B": [False]}
     (tmp_path / "ids.json").write_text('["7A", "7A"]')
     with pytest.raises(UserError, match="names a problem twice"):
@@ -121,3 +122,25 @@ def test_marks_for_a_rating_come_from_results_or_from_elsewhere(tmp_path: Path) 
     theirs.write_text('{"1A": [2]}')
     with pytest.raises(UserError, match="holds no results"):
         results.read_marks(theirs, "")
+
+
+def attempt(problem: str, sample: int, verdict: str) -> Rollout:
+    return Rollout(f"{problem}.{sample}", problem, "math", sample, "", 5, "stop", "1", verdict, "")
+
+
+def test_an_attempt_that_left_no_row_is_unscored_and_counted() -> None:
+    rows = [attempt("p", 1, "correct"), attempt("p", 3, "incorrect"), attempt("q", 0, "correct")]
+    found = results.numbers({"p": "P", "q": "Q", "r": "R"}, rows, True, samples=4, seed=0)
+    assert found["verdicts"] == {"P": "ucui", "Q": "cuuu", "R": "uuuu"}
+    assert (found["attempts"], found["unscored"]) == (12, 0.75)
+    assert found["unscored_reasons"] == {"engine_failed": 9}
+    assert (found["problems"], found["problems_scored"], found["mean"]) == (3, 2, 0.75)
+    console = Console(file=io.StringIO(), width=150)
+    show.results({"m": {"aime24": {**found, "paper_problems": 30}}}, console)
+    assert "9 engine_failed" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_rating_counts_which_attempt_it_was() -> None:
+    found = {"verdicts": {"1A": "uc", "1B": "uu"}}
+    assert results.submitted(found) == {"1A": [False, True], "1B": [False, False]}
+    assert results.solved(found) == {"1A": [True]}

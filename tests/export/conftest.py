@@ -90,6 +90,7 @@ def make(path: Path, made_with: Recipe, shards: int = 1) -> Path:
         put(run, "selfplay", f"pairs{r}", [rows])
     put(run, "distill", "traces", cut(TRACES))
     put(run, "em", "decision", [[Decision("em-2", 1, 2, "worse", "kept 1")]])
+    put(run, "selfplay", "decision", [[Decision("selfplay-2", 2, 2, "max_rounds", "all 2 rounds ran")]])
     run.close()
     return path
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.export.conftest import PAIRS, PROBLEMS, TRACES, TRIPLES, make, recipe
+from tests.export.conftest import PAIRS, PROBLEMS, TRACES, TRIPLES, make, put, put_model, recipe
 
 from promptcot.errors import UserError
 from promptcot.export.models import ROLES, export_model
@@ -15,6 +15,8 @@ from promptcot.export.origin import origin, public
 from promptcot.export.registry import TARGETS, target
 from promptcot.export.tables import choose
 from promptcot.export.write import export
+from promptcot.records import Decision
+from promptcot.rundir import RunDir
 
 
 def write(run: Path, name: str, out: Path, license: str | None) -> str:
@@ -128,6 +130,35 @@ def test_a_model_is_the_one_that_was_kept_and_loads(run_dir: Path, tmp_path: Pat
     source = run_dir / step / "artifact"
     assert (source / "README.md").read_text() != card
     assert (tmp_path / role / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("kept", "method", "words"), [(1, "dpo", "offline DPO"), (2, "grpo", "GRPO")])
+def test_the_solver_is_that_of_the_round_that_was_kept(
+    tmp_path: Path, kept: int, method: str, words: str
+) -> None:
+    selfplay = {
+        "model": {"model": "org/solver"},
+        "method": method,
+        "rounds": 3,
+        "training": {"lr": 1e-5},
+    }
+    run = RunDir(tmp_path / "run", recipe(selfplay=selfplay))
+    for r in (1, 2):
+        put_model(run, "selfplay", f"solver{r}")
+    put(run, "selfplay", "decision", [[Decision("selfplay-2", kept, 2, "converged", "")]])
+    run.close()
+    manifest = export_model(tmp_path / "run", "solver", tmp_path / "out", None)
+    assert manifest["steps"] == [f"08_selfplay/solver{kept}"]
+    assert words in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_solver_that_self_play_did_not_better_is_not_exported(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run", recipe())
+    put_model(run, "selfplay", "solver1")
+    put(run, "selfplay", "decision", [[Decision("selfplay-1", 0, 1, "worse", "")]])
+    run.close()
+    with pytest.raises(UserError, match="kept the solver as it was"):
+        export_model(tmp_path / "run", "solver", tmp_path / "out", None)
 
 
 def test_a_missing_model_names_the_stage(tmp_path: Path) -> None:

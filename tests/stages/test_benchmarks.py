@@ -13,10 +13,10 @@ from promptcot.analysis.headline import headline
 from promptcot.analysis.report import render
 from promptcot.errors import UserError
 from promptcot.evals.tasks import Task, attempts
-from promptcot.lm.base import EngineSpec, SamplingParams
+from promptcot.lm.base import EngineSpec, Failure, SamplingParams
 from promptcot.lm.scripted import ScriptedEngine
 from promptcot.recipe import parse
-from promptcot.records import Problem, Rollout, Seed
+from promptcot.records import Problem, Reject, Rollout, Seed
 from promptcot.rundir import RunDir
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
@@ -25,6 +25,7 @@ from promptcot.runner.worker import Worker
 from promptcot.settings import Recipe, Rules
 from promptcot.stages import benchmarks, curate
 from promptcot.stages.context import Context
+from promptcot.stages.selfplay import Play
 
 LEAK = "A farmer counts 12 sheep in the morning and 7 more at noon, then sells 5 of them. How many sheep are left?"
 CLEAN = "Find the sum of the first nine positive odd numbers greater than four."
@@ -76,6 +77,16 @@ def test_curate_drops_what_repeats_a_benchmark_that_is_scored(context: Any) -> N
     assert len(list(ctx.load("curate", "problems", Problem).rows())) == 2
 
 
+def test_self_play_on_seeds_leaves_out_those_that_are_evaluated(context: Any) -> None:
+    ctx = context("with", "aime24")
+    heldout = "A train with 40 seats carries 23 people to the coast and picks up 9 more on the way there. How many seats are free?"
+    gold = [Seed("a", "math", "1", LEAK), Seed("b", "math", "1", CLEAN), Seed("c", "math", "1", heldout)]
+    play = Play.__new__(Play)
+    play.ctx = ctx
+    clean = play.clean(gold, [*gold, Seed("d", "math", "1", heldout, split="heldout")])
+    assert [seed.id for seed in clean] == ["b"]
+
+
 def test_a_run_is_not_scored_on_what_it_was_not_decontaminated_against(context: Any) -> None:
     ctx = context("run")
     curate.run(ctx)
@@ -109,6 +120,23 @@ def test_a_problem_that_does_not_fit_the_context_has_no_answer_and_stops_no_othe
         ("correct", "equal"),
         ("correct", "equal"),
     ]
+
+
+def test_a_server_that_refuses_a_long_prompt_is_no_lost_attempt() -> None:
+    class Served(ScriptedEngine):
+        def sample(self, prompts: Any, params: Any) -> Any:
+            return [Failure("context", "900 tokens"), Failure("timeout", "600 s")]
+
+    spec, worker = EngineSpec("scripted"), Worker(1)
+    worker._engines[spec] = Served(lambda prompt, seed: "")
+    tasks = [Task(f"aime24/{n}", "math", "3+4?", answer="7") for n in range(2)]
+    long, lost = benchmarks.sit(
+        worker, attempts(tasks, 1), model=spec, params=SamplingParams(), style="compact", answers="symbolic", rules=Rules()
+    )  # fmt: skip
+    assert isinstance(long, Rollout)
+    assert (long.verdict, long.reason) == ("no_answer", "prompt_too_long")
+    assert isinstance(lost, Reject)
+    assert lost.reason == "timeout"
 
 
 def results(run: Path, before: str, after: str) -> None:

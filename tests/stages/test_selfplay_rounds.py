@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from promptcot.records import Round
+from promptcot.ids import digest
+from promptcot.records import Decision, Record, Round
 from promptcot.settings import Model, Preference, SelfPlay
 from promptcot.stages.selfplay import Play
 from promptcot.store import Step
@@ -99,6 +100,14 @@ def test_a_round_of_grpo_with_the_real_verifiers(tmp_path: Any) -> None:
     assert trained["attempts"] == trained["steps"] * 2 * 4
     assert all(0 <= r <= 1 for r in trained["reward"])
     assert not (folder / "solver1" / "artifact" / ".trainer").exists()
+    for step, key in (
+        ("rollouts1", "model"),
+        ("solver1", "start"),
+        ("track1", "model"),
+    ):  # a fork in bfloat16 keeps none
+        assert Step.load(folder / step, Record).key["params"][key]["dtype"] == "float32"
+    (decided,) = Step.load(folder / "decision", Decision).rows()
+    assert Step.load(folder / "decision", Decision).key["params"] == {"decision": digest(decided.row())}
     (row,) = Step.load(folder / "round1", Round).rows()
     assert (row.problems, row.planned) == (12, 48)
     assert row.drawn <= row.planned

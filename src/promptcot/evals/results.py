@@ -13,7 +13,7 @@ from promptcot.evals import elo, standings
 from promptcot.evals.benchmarks import definition, read_ids
 from promptcot.evals.metrics import summary
 from promptcot.evals.tasks import Task
-from promptcot.records import Rollout
+from promptcot.records import Rollout, Verdict
 from promptcot.settings import Benchmark
 from promptcot.verify.answers import equivalent
 
@@ -28,40 +28,50 @@ def entry(
     """All numbers of one model on one benchmark, with the verdict of every attempt.
 
     Raises:
-        UserError: a problem lacks attempts (it is never counted as wrong), or standings that cannot be used.
+        UserError: standings that cannot be used.
     """
     what = definition(name)
+    samples = settings.samples or what.samples
     out: Entry = {
         "title": what.title, "source": list(settings.source), "paper_problems": what.problems,
-        **numbers({t.id: t.name for t in tasks}, rollouts, what.domain == "math", seed),
+        **numbers({t.id: t.name for t in tasks}, rollouts, what.domain == "math", samples, seed),
     }  # fmt: skip
     if name == "codeforces":
         if settings.standings:
-            rated = rating(solved(out), settings.standings, settings.ratings, seed=seed)
+            rated = rating(submitted(out), settings.standings, settings.ratings, what.samples, seed)
             out["elo"] = asdict(rated)
         else:
             out["elo_missing"] = "no standings: solve@k only (promptcot evaluate elo computes it later)"
     return out
 
 
-def numbers(names: dict[str, str], rollouts: Sequence[Rollout], answers: bool, seed: int) -> Entry:
+def numbers(
+    names: dict[str, str], rollouts: Sequence[Rollout], answers: bool, samples: int, seed: int
+) -> Entry:
     """The summary of attempts and their verdicts by problem.
+
+    An attempt that the engine gave up on left no row: it is unscored, and counted as that.
 
     Args:
         names: Problem id -> the name it has in the results, in order.
         answers: Whether the problems have answers that can be voted on (not programs).
-
-    Raises:
-        UserError: a problem lacks attempts.
+        samples: Attempts that were asked of every problem.
     """
-    by_problem: dict[str, list[Rollout]] = {ident: [] for ident in names}
-    for rollout in sorted(rollouts, key=lambda r: r.sample):
-        by_problem[rollout.problem_id].append(rollout)
-    if short := [ident for ident, rows in by_problem.items() if not rows]:
-        raise UserError(f"{len(short)} problems have no attempt, such as {short[0]}")
-    named = {names[ident]: rows for ident, rows in by_problem.items()}
+    by_problem: dict[str, dict[int, Rollout]] = {ident: {} for ident in names}
+    for rollout in rollouts:
+        by_problem[rollout.problem_id][rollout.sample] = rollout
+    named = {
+        names[ident]: [rows.get(n) or _lost(ident, n) for n in range(samples)] for ident, rows in by_problem.items()
+    }  # fmt: skip
     letters = {name: "".join(_LETTER[r.verdict] for r in rows) for name, rows in named.items()}
     return {**summary(named, equivalent if answers else None, seed), "verdicts": letters}
+
+
+def _lost(problem: str, sample: int) -> Rollout:
+    return Rollout(
+        id=f"{problem}.{sample}", problem_id=problem, domain="", sample=sample, text="", tokens=0, finish="",
+        answer=None, verdict=Verdict.UNSCORED.value, reason="engine_failed",
+    )  # fmt: skip
 
 
 def solved(found: Entry) -> dict[str, list[bool]]:
@@ -70,10 +80,16 @@ def solved(found: Entry) -> dict[str, list[bool]]:
     return {n: m for n, m in marks.items() if m}
 
 
+def submitted(found: Entry) -> dict[str, list[bool]]:
+    """The same for a rating, where it counts which attempt solved a problem: every problem and attempt is there, and an
+    unscored one has not solved it."""
+    return {n: [v == "c" for v in letters] for n, letters in found["verdicts"].items()}
+
+
 def rating(
     marks: dict[str, list[bool]], directory: str, ratings: str, attempts: int | None = None, seed: int = 0
 ) -> elo.Elo:
-    """The Elo of `marks` (as of `solved`) from the snapshots in `directory`; `ratings` is a table for the percentile,
+    """The Elo of `marks` (as of `submitted`) from the snapshots in `directory`; `ratings` is a table for the percentile,
     or ""."""
     contests = standings.load(directory, elo.by_contest(list(marks)))
     return elo.estimate(marks, contests, elo.read_ratings(ratings) if ratings else None, attempts, seed)
@@ -125,7 +141,7 @@ def read_marks(path: Path, model: str, ids: str = "") -> dict[str, list[bool]]:
         if len(names) != len(verdicts):
             raise UserError(f"{len(verdicts)} problems and {len(names)} names in '{ids}'")
         verdicts = dict(zip(names, verdicts.values(), strict=True))
-    return solved({"verdicts": verdicts})
+    return submitted({"verdicts": verdicts})
 
 
 def _codeforces(path: Path, models: dict[str, Any], model: str) -> dict[str, str]:

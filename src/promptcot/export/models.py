@@ -26,10 +26,11 @@ class Role:
     trained_on: str
 
 
+SELFPLAY = {"dpo": "offline DPO", "sft": "SFT on right attempts", "grpo": "GRPO"}
 ROLES = {
     "q": Role("The rationale model q(z|c,x): from concepts and a problem to the rationale behind it.", "triples, and the rationales the E-step chose"),
     "p": Role("The problem model p(z,x|c): from concepts to a rationale and a problem.", "triples, and q's rationales"),
-    "solver": Role("The solver after self-play (offline DPO).", "preference pairs of its own attempts, judged by verified labels"),
+    "solver": Role("The solver after self-play.", "its own attempts, judged by verified labels"),
     "student": Role("The student after SFT on a teacher's traces.", "the teacher's traces for the curated problems"),
 }  # fmt: skip
 
@@ -51,20 +52,27 @@ def export_model(run: Path, role: str, out: Path, license: str | None) -> dict[s
                 copy.mkdir()
             elif path.name not in ("README.md", "progress.json"):
                 _link(path, copy)
-        card = model_card(role, about.about, base_of(recipe, role), facts, about.trained_on)
+        how = f" ({SELFPLAY[recipe.selfplay.method]})" if role == "solver" and recipe.selfplay else ""
+        card = model_card(role, about.about, base_of(recipe, role), facts, about.trained_on + how)
         (target / "README.md").write_text(card, encoding="utf-8")
         return finish(target, {"model": role}, facts)
 
 
 def find(run: Path, role: str, recipe: Recipe) -> Step[Record]:
-    """The finished step that holds the model: the kept iteration of the EM, the last round of self-play."""
+    """The finished step that holds the model: the kept iteration of the EM, the kept round of self-play.
+
+    Raises:
+        UserError: it is not there, or self-play kept the solver as it was.
+    """
     if role in ("q", "p"):
-        kept = _kept(run)
+        kept = _kept(run, "em")
         names = [("em", f"{role}{kept}")] if kept else []
         names.append(("coldstart", role))
     elif role == "solver":
-        rounds = recipe.selfplay.rounds if recipe.selfplay else 1
-        names = [("selfplay", f"solver{rounds}")]
+        kept = _kept(run, "selfplay")
+        if kept == 0:
+            raise UserError(f"self-play in '{run}' kept the solver as it was", do="use the solver itself")
+        names = [("selfplay", f"solver{kept}")]
     else:
         names = [("distill", "student")]
     paths = [run / folder(stage) / name for stage, name in names]
@@ -74,10 +82,11 @@ def find(run: Path, role: str, recipe: Recipe) -> Step[Record]:
     return Step.load(there[0], Record)
 
 
-def _kept(run: Path) -> int:
-    path = run / folder("em") / "decision"
+def _kept(run: Path, stage: str) -> int | None:
+    """What the stage decided to keep; None while it has not."""
+    path = run / folder(stage) / "decision"
     if not (path / "done.json").exists():
-        return 0
+        return None
     (decision,) = Step.load(path, Decision).rows()
     return decision.kept
 

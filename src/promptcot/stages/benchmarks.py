@@ -139,7 +139,7 @@ def _attempts(
     return ctx.map(
         NAME, step, Rollout, attempts(tasks, samples), fn,
         params={
-            "samples": samples, "sampling": params.key(), "templates": ctx.recipe.templates, "engine": spec.key(), **judging,
+            "samples": samples, "sampling": params.key(), "templates": ctx.recipe.templates, "engine": {"engine": spec.engine, "dtype": spec.dtype}, **judging,
         },
         inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)},
     )  # fmt: skip
@@ -157,9 +157,10 @@ def sit(
         task, text, finish, tokens = row.task, "", "length", 0
         answer, verdict, reason = None, Verdict.NO_ANSWER, "prompt_too_long"
         if isinstance(sample, Failure):
-            out.append(sample.reject(row.id))
-            continue
-        if sample is not None:
+            if sample.reason != "context":
+                out.append(sample.reject(row.id))
+                continue
+        elif sample is not None:
             text, finish, tokens = sample.text, sample.finish, sample.tokens
             answer, verdict, reason = score(
                 task, text, finish == "stop", answers, limits(rules), rules.sandbox

@@ -42,7 +42,7 @@ def run(ctx: Context) -> None:
     spec = settings.student.spec()
     fit = partial(train, traces=list(traces.rows()), spec=spec, settings=settings.training, style=style)
     inputs = {"traces": traces.digest, "student": model_key(spec.model)}
-    params = {**settings.training.key(), "templates": style}
+    params = {**settings.training.key(), "start": settings.student.key(), "templates": style}
     ctx.artifacts(NAME, [("student", fit, params, inputs)], version=2)
 
 

@@ -73,7 +73,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     step = ctx.map(
         NAME, name, Rollout, asks(NAME, problems, settings.samples), fn,
         params={
-            "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
+            "model": model.key(), "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
             "templates": style, "programs": ctx.recipe.programs.key(),
         },
         inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
@@ -81,7 +81,9 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     if not problems:
         return {}
     answers = all(p.domain == "math" for p in problems)
-    found = numbers({p.id: p.id for p in problems}, list(step.rows()), answers, ctx.recipe.run.seed)
+    found = numbers(
+        {p.id: p.id for p in problems}, list(step.rows()), answers, settings.samples, ctx.recipe.run.seed
+    )
     return {"title": "held-out problems", "paper_problems": len(problems), **found}
 
 

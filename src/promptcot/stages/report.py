@@ -23,7 +23,7 @@ def run(ctx: Context) -> None:
     if html.exists() and data.exists() and json.loads(data.read_text()).get("digest") == mark:
         return
     write_atomic(html, render(report).encode())
-    write_atomic(data, json.dumps({**report, "digest": mark}, indent=1, ensure_ascii=False).encode())
-    ctx.reporter.line(f"  report: {html}")
     if trackers := ctx.recipe.run.report_to:
         tracking.send(report, ctx.run.path, trackers)
+    write_atomic(data, json.dumps({**report, "digest": mark}, indent=1, ensure_ascii=False).encode())
+    ctx.reporter.line(f"  report: {html}")

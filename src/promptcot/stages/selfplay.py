@@ -11,19 +11,21 @@ Round r, on problems of its own:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from promptcot.analysis.outcomes import solve_rates
 from promptcot.analysis.statistics import paired_difference
+from promptcot.curation.decontaminate import find_contaminated
 from promptcot.em.gates import verdict
 from promptcot.errors import UserError
 from promptcot.ids import digest
 from promptcot.records import Ask, Decision, Pair, Problem, Record, Rollout, Round, Seed, Trace
-from promptcot.settings import Rules, SelfPlay
+from promptcot.settings import Curate, Rules, SelfPlay
 from promptcot.stages import selfplay_fit
 from promptcot.stages import selfplay_rows as rows
+from promptcot.stages.benchmarks import references
 from promptcot.stages.context import Context, asks, model_key
 from promptcot.stages.selfplay_rows import NAME, Posed
 from promptcot.stages.solving import attempt, judgeable, rules_for
@@ -44,7 +46,7 @@ def run(ctx: Context) -> None:
     play = Play(ctx, settings)
     decision = play.rounds()
     ctx.table(
-        NAME, "decision", Decision, lambda: (1, [decision], []), params={"stop": settings.stop},
+        NAME, "decision", Decision, lambda: (1, [decision], []), params={"decision": digest(decision.row())},
         inputs={"model": model_key(solver(ctx, decision.last))},
     )  # fmt: skip
     ctx.reporter.line(f"  selfplay: {decision.detail}")
@@ -81,12 +83,25 @@ class Play:
         self.track_source = seeds.digest
         texts = {s.problem for s in self.tracked}
         if settings.problems == "seeds":
-            self.source, found = seeds.digest, list[Posed](gold)
+            self.source, found = seeds.digest, list[Posed](self.clean(gold, list(seeds.rows())))
         else:
             labelled = ctx.load("label", "problems", Problem)
             self.source, found = labelled.digest, list[Posed](labelled.rows())
         self.problems = [p for p in found if p.problem not in texts]
         self.rules: Rules = rules_for(ctx, [*self.problems, *self.tracked])
+
+    def clean(self, gold: Sequence[Seed], seeds: Iterable[Seed]) -> list[Seed]:
+        """Without the seeds that share their text with what is evaluated; `curate` has seen to the synthesised ones."""
+        curate = self.ctx.recipe.curate or Curate()
+        against = [s for s in seeds if s.split == "heldout"] + references(self.ctx.recipe)
+        found = find_contaminated(
+            [(s.id, s.problem) for s in gold], [(s.id, s.problem) for s in against], mode=curate.decontaminate
+        )
+        bad = {one.id: one.reference_id for one in found}
+        if bad:
+            such = "such as {} (as {})".format(*next(iter(bad.items())))
+            self.ctx.reporter.line(f"  selfplay: {len(bad)} seeds left out that the evaluation asks, {such}")
+        return [s for s in gold if s.id not in bad]
 
     def rounds(self) -> Decision:
         """Run them; each compares its solver with the best so far on the tracked problems."""
@@ -144,7 +159,7 @@ class Play:
         job = partial(
             fit, rows=taught, spec=settings.model.spec(weights), settings=settings, style=self.style, rules=self.rules
         )  # fmt: skip
-        params = {**settings.training.key(), "templates": self.style, **extra}
+        params = {**settings.training.key(), "start": settings.model.key(), "templates": self.style, **extra}
         self.ctx.artifacts(
             NAME, [(f"solver{r}", job, params, {name: made.digest, "model": model_key(weights)})], version=2
         )
@@ -180,7 +195,7 @@ class Play:
         )  # fmt: skip
         return self.ctx.map(
             NAME, name, Rollout, asked, play,
-            params={"asked": digest([a.id for a in asked]), "sampling": settings.sampling.key(),
+            params={"model": settings.model.key(), "asked": digest([a.id for a in asked]), "sampling": settings.sampling.key(),
                     "templates": self.style, "programs": self.ctx.recipe.programs.key()},
             inputs={"problems": self.source, "tracked": self.track_source, "model": model_key(weights)}, version=3,
         )  # fmt: skip
