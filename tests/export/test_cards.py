@@ -148,7 +148,7 @@ def test_the_solver_is_that_of_the_round_that_was_kept(
     put(run, "selfplay", "decision", [[Decision("selfplay-2", kept, 2, "converged", "")]])
     run.close()
     manifest = export_model(tmp_path / "run", "solver", tmp_path / "out", None)
-    assert manifest["steps"] == [f"08_selfplay/solver{kept}"]
+    assert list(manifest["steps"]) == [f"08_selfplay/solver{kept}"]
     assert words in (tmp_path / "out" / "README.md").read_text()
 
 
