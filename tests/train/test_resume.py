@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from promptcot.lm.base import SamplingParams
 from promptcot.runner.local import _clear
-from promptcot.settings import Launch, Preference, Training
+from promptcot.settings import GRPO, Launch, Preference, Training
 from promptcot.store import tree_digest
 from promptcot.train import checkpoints, common, launch
 from promptcot.train.dpo import dpo
+from promptcot.train.grpo import Task, grpo
 from promptcot.train.sft import sft
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
@@ -79,10 +81,21 @@ def preferred(out: Path, settings: Preference) -> dict[str, Any]:
     return dpo(out, id_pairs(16), START, settings)
 
 
+def rewarded(out: Path, settings: Preference) -> dict[str, Any]:
+    """GRPO with two micro batches a step; a reward depends on the text alone."""
+    tasks = [Task((("user", f"What is {i} + 3?"),), 8) for i in range(6)]
+    settings = settings.model_copy(update={"batch_size": 2})
+
+    def judge(task: int, text: str, finish: str) -> float | None:
+        return (0.0, 1.0, 0.0, 1.0, None)[sum(map(ord, text)) % 5]
+
+    return grpo(out, tasks, judge, SamplingParams(max_tokens=8), START, settings, GRPO(group=4))
+
+
 @pytest.mark.parametrize(
     ("train", "cut"),
-    [(preferred, 3)],
-    ids=["dpo, one step into the second epoch"],
+    [(preferred, 3), (rewarded, 4), (rewarded, 5)],
+    ids=["dpo, one step into the second epoch", "grpo, at its start", "grpo, in its middle"],
 )
 def test_a_training_cut_in_its_second_epoch_goes_on(
     train: Callable[[Path, Preference], dict[str, Any]],
