@@ -47,6 +47,10 @@ def test_all_or_nothing_still_has_an_interval() -> None:
     assert high == pytest.approx(0.1135, abs=1e-4)  # z^2 / (n + z^2)
 
 
+def test_equal_shares_that_round_still_have_an_interval() -> None:
+    assert average([[1, 0, 0]] * 30).ci95 == pytest.approx(wilson(10, 30))
+
+
 @pytest.mark.parametrize("table", [[], [[]], [1, 0], [[0.5]], [[float("nan")]], [[2]], [[1, 0], []]])
 def test_a_table_with_gaps_is_refused(table: list[Any]) -> None:
     with pytest.raises(ValueError, match="at least one mark"):

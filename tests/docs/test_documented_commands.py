@@ -5,6 +5,7 @@ What the tutorials show is also run, at a small size: tests/smoke/test_served_re
 
 from __future__ import annotations
 
+import re
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_its_recipe_loads_with_its_keys(command: Command, monkeypatch: pytest.Mo
     monkeypatch.chdir(ROOT / "examples" / "new_domain" if recipe == "riddles.yaml" else ROOT)
     if "studies/" not in recipe:
         assert load(recipe, sets).name
+
+
+def test_the_recipe_for_released_problems_loads_and_lets_a_thinking_model_finish(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "exports.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(name: .*?)^```$", page, re.M | re.S)
+    (tmp_path / "released.yaml").write_text(text)
+    recipe = load(tmp_path / "released.yaml")
+    assert recipe.label is not None
+    assert recipe.selfplay is not None
+    solver = recipe.selfplay
+    assert recipe.label.sampling.max_tokens == solver.sampling.max_tokens == 16384
+    assert solver.sampling.max_tokens < solver.training.max_tokens
 
 
 @pytest.mark.parametrize("command", OTHERS, ids=str)

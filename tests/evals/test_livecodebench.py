@@ -120,6 +120,24 @@ def test_the_authors_prompts_take_their_tests_from_the_official_rows(tmp_path: P
     assert len(livecodebench.all_tests(task)) == 2
 
 
+@pytest.mark.parametrize("theirs_first", [True, False])
+def test_joined_sources_fill_in_each_others_request_and_starter(tmp_path: Path, theirs_first: bool) -> None:
+    starter = "class Solution:\n    def add(self, a: int, b: int) -> int:\n        "
+    theirs = {
+        "question_id": "abc391_a",
+        "contest_date": "2025-02-01",
+        "prompt": "Do it.\n\nQuestion: Add two.",
+    }
+    official = row(starter_code=starter, metadata='{"func_name": "add"}', public_test_cases="[]")
+    paths = []
+    for n, source in enumerate([theirs, official] if theirs_first else [official, theirs]):
+        paths.append(tmp_path / f"{n}.jsonl")
+        paths[-1].write_text(json.dumps(source) + "\n")
+    (task,) = benchmarks.read("lcb_v6", Benchmark(source=[str(p) for p in paths]))
+    assert (task.request, task.starter, task.function) == (theirs["prompt"], starter, "add")
+    assert task.messages("promptcot2") == (("user", theirs["prompt"]),)
+
+
 def test_a_function_is_called_and_judged_by_values(tmp_path: Path) -> None:
     starter = "class Solution:\n    def add(self, a: int, b: List[int]) -> int:\n        "
     cases = json.dumps([{"input": "1\n[2, 3]", "output": "6", "testtype": "functional"}])

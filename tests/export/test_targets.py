@@ -44,7 +44,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 FIRST: dict[str, dict[str, Any]] = {
-    "trl/problems.jsonl": {"prompt": [ASK], "id": "m1", "domain": "math", "solution": "6", "tests": ""},
+    "trl/problems.jsonl": {"prompt": [ASK], "id": "m1", "domain": "math", "solution": "\\boxed{6}", "tests": ""},
     "trl/pairs.jsonl": {"prompt": [ASK], "chosen": [GOOD], "rejected": [BAD]},
     "trl/traces.jsonl": {"prompt": [ASK], "completion": [TRACE]},
     "verl/problems.parquet": {
@@ -61,7 +61,7 @@ FIRST: dict[str, dict[str, Any]] = {
     "open-instruct/traces.jsonl": {"messages": [ASK, TRACE]},
     "llama-factory/pairs.jsonl": {"messages": [ASK], "chosen": GOOD, "rejected": BAD},
     "llama-factory/traces.jsonl": {"messages": [ASK, TRACE]},
-    "ms-swift/problems.jsonl": {"messages": [ASK], "id": "m1", "domain": "math", "solution": "6", "tests": ""},
+    "ms-swift/problems.jsonl": {"messages": [ASK], "id": "m1", "domain": "math", "solution": "\\boxed{6}", "tests": ""},
     "ms-swift/pairs.jsonl": {"messages": [ASK, GOOD], "rejected_response": "\\boxed{3}"},
     "ms-swift/traces.jsonl": {"messages": [ASK, TRACE]},
     "nemo-rl/problems.jsonl": {"input": BOX, "output": "6", "domain": "math", "id": "m1"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.export.conftest import PAIRS, PROBLEMS, TRACES, TRIPLES, make, recipe
 
 from promptcot.domains import get
+from promptcot.export import trl
 from promptcot.export.origin import origin
 from promptcot.export.registry import target
 from promptcot.export.tables import choose
@@ -100,3 +102,15 @@ def test_trls_accuracy_reward_reads_the_answer_and_skips_programs(folder: Path) 
     assert accuracy_reward(said, [r["solution"] for r in rows]) == [1.0, None]
     wrong = [[{"role": "assistant", "content": "So \\boxed{7}"}]]
     assert accuracy_reward(wrong, [rows[0]["solution"]]) == [0.0]
+
+
+@pytest.mark.parametrize(
+    "gold", ["3\\sqrt{2}", "2\\pi", "10^{5}", "\\sqrt{2}", "(1,2)", "x^2+1", "1,2", "C", "1,000"]
+)
+def test_trls_accuracy_reward_takes_latex_whole(gold: str) -> None:
+    pytest.importorskip("math_verify")
+    from trl.rewards import accuracy_reward
+
+    row = trl.problem(replace(PROBLEMS[0], answer=gold), get("math", "promptcot2"), 0)
+    said = [[{"role": "assistant", "content": f"So \\boxed{{{text}}}"}] for text in (gold, "3", "10")]
+    assert accuracy_reward(said, [row["solution"]] * 3) == [1.0, 0.0, 0.0]

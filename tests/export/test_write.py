@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,13 +17,13 @@ from tests.export.conftest import make, put, recipe
 from promptcot.errors import UserError
 from promptcot.export import tables
 from promptcot.export.origin import origin
-from promptcot.export.registry import target
-from promptcot.export.write import export, replacing, sha256
+from promptcot.export.registry import TARGETS, target
+from promptcot.export.write import CUT, export, replacing, sha256
 from promptcot.records import Pair
 from promptcot.rundir import RunDir
 
 
-def write(run: Path, name: str, out: Path, limit: int = 0) -> dict[str, object]:
+def write(run: Path, name: str, out: Path, limit: int = 0) -> dict[str, Any]:
     found = tables.choose(run, list(target(name).data), [], name)
     return export(target(name), found, origin(run, [s for t in found for s in t.steps], "mit"), out, limit)
 
@@ -67,6 +68,26 @@ def test_a_limit_takes_the_first_rows(run_dir: Path, tmp_path: Path) -> None:
     write(run_dir, "trl", tmp_path / "one", limit=1)
     for path in (tmp_path / "one").glob("*.jsonl"):
         assert path.read_text() == (tmp_path / "all" / path.name).read_text().split("\n")[0] + "\n"
+
+
+def test_pairs_with_a_cut_turn_go_only_where_it_is_marked(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run", recipe())
+    pairs = [Pair(f"r{i}", "m", "math", "q", "right", f"wrong {i}", i < 2) for i in range(4)]
+    put(run, "selfplay", "pairs1", [pairs])
+    run.close()
+    for name in (n for n in TARGETS if "pairs" in target(n).data):
+        table = write(run.path, name, tmp_path / name)["tables"]["pairs"]
+        if name == "parquet":
+            assert table["rows"] == 4
+            continue
+        assert (table["rows"], table[CUT]) == (2, 2), name
+        text = (tmp_path / name / table["file"]).read_text()
+        assert [f"wrong {i}" in text for i in range(4)] == [False, False, True, True]
+        assert "Left out of pairs: 2 with" in (tmp_path / name / "README.md").read_text()
+    assert "wrong 2" in (tmp_path / "trl" / "pairs.jsonl").read_text()
+    write(run.path, "trl", tmp_path / "trl", limit=1)
+    assert "wrong 2" in (tmp_path / "trl" / "pairs.jsonl").read_text()
+    assert "Left out of pairs: 2 with" in cli(run.path, "--to", "trl", "--out", tmp_path / "again").stdout
 
 
 def test_the_tenth_round_comes_after_the_second(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -148,6 +149,16 @@ def test_waves_keep_every_decision_and_what_training_needs(rule: str, early: str
             assert early == "decided" or a == b, "the rows of a kept problem are those of all attempts"
         drawn, planned = drawn + at, planned + 8
     assert drawn < planned
+
+
+def test_attempts_with_one_text_are_not_enough_for_several_pairs() -> None:
+    s = settings(waves=[4, 2, 2], early="decided", pairs_per_problem=2)
+    same = [replace(a, text=a.text.rpartition(" ")[0]) for a in attempts("+-----")]
+    made = rows.pairs_of(PROBLEM, same, s, 1)
+    assert isinstance(made, list)
+    assert len(made) == 1
+    assert rows.needs_more(PROBLEM, same, 2, s)
+    assert not rows.needs_more(PROBLEM, attempts("+-----"), 2, s)
 
 
 def test_the_monitor_counts_sure_majorities_against_the_label() -> None:

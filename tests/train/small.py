@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from promptcot.errors import UserError
 from promptcot.pocket import MODEL_DIR
 from promptcot.settings import Preference, Training
+from promptcot.train import common
 from promptcot.train.common import Row, Start
 from promptcot.train.dpo import IdPair, dpo
 from promptcot.train.sft import sft
@@ -62,6 +64,44 @@ def both(out: Path) -> dict[str, Any]:
     AcceleratorState._reset_state()
     sharded = dpo(out / "fsdp2", id_pairs(16), START, Preference.model_validate(two("fsdp2")))
     return {"ddp": copied["loss"], "fsdp2": sharded["loss"]}
+
+
+class Stopped(Exception):
+    """A training that `stops` has cut."""
+
+
+def stops(step: int) -> Any:
+    """In place of `common.progress_callback`: raise at the end of this step, before its checkpoint (0: never)."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == step:
+                raise Stopped
+
+    return lambda *_: Stop()
+
+
+def broken(out: Path) -> dict[str, Any]:
+    """The losses of an SFT in one piece, and of one that was cut in the middle of its second epoch."""
+    from accelerate.state import AcceleratorState
+
+    settings = Training.model_validate(
+        {**BASE, "checkpoint_steps": 1, "launch": {"processes": 2, "sharding": "ddp"}}
+    )
+    progress = common.progress_callback
+    try:
+        setattr(common, "progress_callback", stops(5))  # noqa: B010
+        with suppress(Stopped):
+            sft(out / "cut", rows(), START, settings)
+        setattr(common, "progress_callback", stops(0))  # noqa: B010
+        found = {}
+        for kind, name in (("again", "cut"), ("whole", "whole")):
+            AcceleratorState._reset_state()
+            found[kind] = sft(out / name, rows(), START, settings)["loss"]
+    finally:
+        setattr(common, "progress_callback", progress)  # noqa: B010
+    return found
 
 
 def last(out: Path) -> dict[str, Any]:

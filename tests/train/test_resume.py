@@ -6,20 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from promptcot.lm.base import SamplingParams
 from promptcot.runner.local import _clear
-from promptcot.settings import Preference, Training
+from promptcot.settings import GRPO, Launch, Preference, Training
 from promptcot.store import tree_digest
-from promptcot.train import checkpoints, common
+from promptcot.train import checkpoints, common, launch
 from promptcot.train.dpo import dpo
+from promptcot.train.grpo import Task, grpo
 from promptcot.train.sft import sft
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
-from tests.train.small import START, id_pairs, rows  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from tests.train.small import START, Stopped, broken, id_pairs, rows, stops  # noqa: E402
 
 SETTINGS = {"lr": 1e-3, "epochs": 3, "batch_size": 8, "micro_batch_size": 4, "max_tokens": 64}
 CUT = 5  # of 9 steps: in the middle of the second epoch, one step after a checkpoint
@@ -73,30 +77,49 @@ def test_a_killed_training_ends_like_an_unbroken_one(tmp_path: Path) -> None:
     assert weights(out) == weights(tmp_path / "whole")
 
 
-def test_dpo_goes_on_in_the_second_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stop(Exception):
-        pass
+def preferred(out: Path, settings: Preference) -> dict[str, Any]:
+    return dpo(out, id_pairs(16), START, settings)
 
-    def at(step: int) -> Any:
-        from transformers import TrainerCallback
 
-        class Cut(TrainerCallback):  # type: ignore[misc]
-            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-                if state.global_step == step:
-                    raise Stop
+def rewarded(out: Path, settings: Preference) -> dict[str, Any]:
+    """GRPO with two micro batches a step; a reward depends on the text alone."""
+    tasks = [Task((("user", f"What is {i} + 3?"),), 8) for i in range(6)]
+    settings = settings.model_copy(update={"batch_size": 2})
 
-        return lambda *_: Cut()
+    def judge(task: int, text: str, finish: str) -> float | None:
+        return (0.0, 1.0, 0.0, 1.0, None)[sum(map(ord, text)) % 5]
 
-    settings = Preference.model_validate({**SETTINGS, "lr": 1e-4, "checkpoint_steps": 1})
-    monkeypatch.setattr(common, "progress_callback", at(0))
-    whole = dpo(tmp_path / "whole", id_pairs(16), START, settings.model_copy(update={"checkpoint_steps": 0}))
-    monkeypatch.setattr(common, "progress_callback", at(3))
-    with pytest.raises(Stop):
-        dpo(tmp_path / "cut", id_pairs(16), START, settings)
-    monkeypatch.setattr(common, "progress_callback", at(0))
-    again = dpo(tmp_path / "cut", id_pairs(16), START, settings)
-    assert again["loss"] == whole["loss"]
+    return grpo(out, tasks, judge, SamplingParams(max_tokens=8), START, settings, GRPO(group=4))
+
+
+@pytest.mark.parametrize(
+    ("train", "cut"),
+    [(preferred, 3), (rewarded, 4), (rewarded, 5)],
+    ids=["dpo, one step into the second epoch", "grpo, at its start", "grpo, in its middle"],
+)
+def test_a_training_cut_in_its_second_epoch_goes_on(
+    train: Callable[[Path, Preference], dict[str, Any]],
+    cut: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Preference.model_validate({**SETTINGS, "lr": 1e-4, "epochs": 2, "checkpoint_steps": 1})
+    monkeypatch.setattr(common, "progress_callback", stops(0))
+    whole = train(tmp_path / "whole", settings.model_copy(update={"checkpoint_steps": 0}))
+    monkeypatch.setattr(common, "progress_callback", stops(cut))
+    with pytest.raises(Stopped):
+        train(tmp_path / "cut", settings)
+    monkeypatch.setattr(common, "progress_callback", stops(0))
+    again = train(tmp_path / "cut", settings)
+    assert again == whole
     assert tree_digest(tmp_path / "cut") == tree_digest(tmp_path / "whole")
+
+
+def test_two_processes_take_up_the_order_of_the_epoch_they_were_in(tmp_path: Path) -> None:
+    found = launch.run(Launch(processes=2), broken, tmp_path)
+    assert found["again"] == found["whole"]
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
 
 
 def test_only_complete_checkpoints_of_the_same_training_are_used(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def _renamed(tasks: Sequence[Task], ids: str) -> list[Task]:
 
 def _filled(first: Task, other: Task) -> Task:
     return replace(
-        first, tests=first.tests or other.tests, packed=first.packed or other.packed,
+        first, request=first.request or other.request, starter=first.starter or other.starter,
+        tests=first.tests or other.tests, packed=first.packed or other.packed,
         function=first.function or other.function, answer=first.answer or other.answer,
     )  # fmt: skip
 

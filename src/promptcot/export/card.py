@@ -32,8 +32,13 @@ SIZES = (
 )
 
 
-def dataset_card(target: Target, origin: Origin, files: Mapping[str, str], rows: Mapping[str, int]) -> str:
-    """The README.md of a dataset folder; `configs` lets `datasets.load_dataset(folder, table)` find the files."""
+def dataset_card(
+    target: Target, origin: Origin, files: Mapping[str, str], rows: Mapping[str, int], cut: Mapping[str, int]
+) -> str:
+    """The README.md of a dataset folder; `configs` lets `datasets.load_dataset(folder, table)` find the files.
+
+    cut: how many rows of a table were left out because a turn in them was cut off.
+    """
     head: dict[str, Any] = {
         **_license(origin), "pretty_name": f"{origin.recipe.name} ({target.name})",
         "task_categories": ["text-generation"], "tags": _tags(origin), "size_categories": [_size(sum(rows.values()))],
@@ -46,10 +51,16 @@ def dataset_card(target: Target, origin: Origin, files: Mapping[str, str], rows:
         f"Made with {METHOD}, in the shape of [{target.name}]({target.source}).", "",
         "| table | rows | file | what |", "|---|---|---|---|",
         *(f"| {t} | {rows[t]:,} | `{f}` | {ABOUT[t]} |" for t, f in files.items()), "",
+        *(line for t, n in cut.items() for line in (left_out(t, n), "")),
     ]  # fmt: skip
     if target.use:
         lines += ["## Use", "", target.use.replace("{name}", origin.name), ""]
     return _front(head) + "\n".join(lines + _provenance(origin))
+
+
+def left_out(table: str, rows: int) -> str:
+    """What is said of rows with a turn that was cut off, in a shape that cannot say so."""
+    return f"Left out of {table}: {rows:,} with a turn cut off at the token limit (a trainer would put an end behind it)."
 
 
 def model_card(role: str, about: str, base: str, origin: Origin, datasets: str) -> str:

@@ -96,11 +96,17 @@ def _list() -> None:
 
 def _print(manifest: dict[str, Any], folder: Path) -> None:
     """Files with their size and digest, then what a user should notice."""
+    from promptcot.export.card import left_out
+    from promptcot.export.write import CUT
+
     rows = {t["file"]: t["rows"] for t in manifest.get("tables", {}).values()}
     for path, file in manifest["files"].items():
         count = f"{rows[path]:>9,} rows" if path in rows else " " * 14
         print(f"{file['bytes']:>12,} B {count}  {file['sha256'][:16]}  {path}")
     print(f"in {folder}")
+    for name, table in manifest.get("tables", {}).items():
+        if CUT in table:
+            print(left_out(name, table[CUT]))
     if not manifest["license"]:
         print("No licence was stated, so the card has none: --license ID, or run.license in the recipe.")
     if manifest["simulated"]:

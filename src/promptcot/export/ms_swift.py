@@ -1,7 +1,7 @@
 """ms-swift: `messages`; for DPO the rejected answer beside them; for GRPO extra columns that reach the reward.
 
 Shape: https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html. `solution` is what ms-swift's own
-`accuracy` reward reads; programs need a reward plugin of yours, which gets `tests`.
+`accuracy` reward reads (a box, as for TRL); programs need a reward plugin of yours, which gets `tests`.
 """
 
 from __future__ import annotations

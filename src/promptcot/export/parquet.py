@@ -22,4 +22,5 @@ TARGET = Target(
     source="https://huggingface.co/docs/hub/datasets-manual-configuration",
     data={name: Data(f"{name}.parquet", row, partial(schema, kind)) for name, kind in RECORDS.items()},
     use="`datasets.load_dataset(DIR, 'problems')`: each table is a configuration.",
+    marks_cut=True,
 )

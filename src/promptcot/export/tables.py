@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,8 @@ class Table:
     name: str
     steps: tuple[Step[Record], ...]
 
-    def rows(self, limit: int = 0) -> Iterator[Any]:
-        """The rows in table order, at most `limit` (0 = all); held-out triples stay behind."""
-        return islice(self._all(), limit or None)
-
-    def _all(self) -> Iterator[Any]:
+    def rows(self) -> Iterator[Any]:
+        """The rows in table order; held-out triples stay behind."""
         for step in self.steps:
             for shard, commit in sorted(step.commits.items()):
                 verify(file := step.path / part(shard), commit.sums)

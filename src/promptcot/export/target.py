@@ -40,6 +40,8 @@ class Target:
     """One consumer. data: table -> its file. use: how to load it, for the card ({name} as in `Data`).
 
     extra: (name, tables written) -> further files as path -> text. source: where the shape is documented.
+    marks_cut: its pairs say which turns were cut off at the token limit. Others get no such pairs: a trainer would put
+    an end of turn behind them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Target:
     data: Mapping[str, Data]
     use: str = ""
     extra: Extra = field(default=nothing)
+    marks_cut: bool = False
 
 
 def user(domain: Domain, problem: str) -> list[Message]:

@@ -1,8 +1,9 @@
 """TRL: prompt-completion for SFT, prompt/chosen/rejected for DPO, prompt with extra columns for GRPO.
 
 Shape: https://huggingface.co/docs/trl/dataset_formats (conversational; triples are in the standard format, since
-p reads plain text). The loss of SFT falls on the completion alone. `solution` is what TRL's `accuracy_reward` reads;
-it skips rows where it is empty (programs, whose unit tests are in `tests`). No value is None.
+p reads plain text). The loss of SFT falls on the completion alone. `solution` is what TRL's `accuracy_reward` reads,
+as a box: math_verify takes LaTeX without delimiters for its first number. The reward skips rows where it is empty
+(programs, whose unit tests are in `tests`). No value is None.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ def problem(p: Problem, domain: Domain, n: int) -> Row:
     tests = by_tests(p, domain)
     return {
         "prompt": user(domain, p.problem), "id": p.id, "domain": p.domain,
-        "solution": "" if tests else p.answer or "", "tests": inputs_outputs(p) if tests else "",
+        "solution": f"\\boxed{{{p.answer}}}" if p.answer and not tests else "",
+        "tests": inputs_outputs(p) if tests else "",
     }  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 Shapes: https://verl.readthedocs.io/en/latest/preparation/prepare_data.html (RL) and `MultiTurnSFTDataset` (SFT:
 `messages`). `data_source` chooses the reward in verl's `default_compute_score`, which raises on an unknown one:
-`math_dapo` compares the last box (+1 or -1), `codecontests` runs the tests of a JSON text {"inputs", "outputs"}
-(in its own subprocess, or in a Sandbox Fusion server). Struct columns are the same for math and code.
+`math_dapo` compares answers (+1 or -1; verl 0.9.1 reads `Answer: ...` and else the last box, older versions `Answer: ...`
+only), `codecontests` runs the tests of a JSON text {"inputs", "outputs"} (in its own subprocess, or in a Sandbox Fusion
+server). Struct columns are the same for math and code.
 """
 
 from __future__ import annotations
@@ -67,5 +68,6 @@ TARGET = Target(
         "traces": Data("traces.parquet", trace, sft_schema),
     },
     use="`data.train_files=problems.parquet` (RL) or `data.train_files=traces.parquet data.messages_key=messages` (SFT; "
-    "`data.max_length` is 1,024 unless set, and longer rows are an error).",
+    "`data.max_length` is 1,024 unless set, and longer rows are an error). The reward `math_dapo` of verl 0.9.1 reads the "
+    "box that the prompts ask for; older versions read a line `Answer: ...` only, and give every box -1.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,10 +18,12 @@ from promptcot.export.card import dataset_card
 from promptcot.export.origin import Origin
 from promptcot.export.tables import BATCH_ROWS, Table
 from promptcot.export.target import Data, Row, Target
+from promptcot.records import Pair
 from promptcot.store import unwritable
 
 MANIFEST = "manifest.json"
 MARK = "promptcot_export"
+CUT = "truncated_left_out"
 
 
 def export(target: Target, tables: list[Table], origin: Origin, out: Path, limit: int = 0) -> dict[str, Any]:
@@ -34,16 +37,20 @@ def export(target: Target, tables: list[Table], origin: Origin, out: Path, limit
     with replacing(out) as folder:
         files = {t.name: target.data[t.name].file.format(name=origin.name) for t in tables}
         rows = {}
+        cut: Counter[str] = Counter()
         for table in tables:
             (folder / files[table.name]).parent.mkdir(exist_ok=True)
-            shaped = _shaped(table, target.data[table.name], origin.style, limit)
+            shaped = _shaped(table, target, origin.style, limit, cut)
             rows[table.name] = _write(folder / files[table.name], shaped, target.data[table.name])
         for path, text in target.extra(origin.name, [t.name for t in tables]).items():
             (folder / path).write_text(text, encoding="utf-8")
-        (folder / "README.md").write_text(dataset_card(target, origin, files, rows), encoding="utf-8")
+        (folder / "README.md").write_text(dataset_card(target, origin, files, rows, cut), encoding="utf-8")
         about = {
             "target": target.name,
-            "tables": {name: {"file": files[name], "rows": n} for name, n in rows.items()},
+            "tables": {
+                name: {"file": files[name], "rows": n, **({CUT: cut[name]} if cut[name] else {})}
+                for name, n in rows.items()
+            },
         }
         return finish(folder, about, origin)
 
@@ -92,9 +99,18 @@ def _replaceable(out: Path) -> bool:
         return False
 
 
-def _shaped(table: Table, data: Data, style: str, limit: int) -> Iterator[Row]:
-    for n, record in enumerate(table.rows(limit)):
-        yield data.row(record, get(record.domain, style), n)
+def _shaped(table: Table, target: Target, style: str, limit: int, cut: Counter[str]) -> Iterator[Row]:
+    """The target's rows; `cut` counts the pairs that it cannot take."""
+
+    def taken() -> Iterator[Any]:
+        for record in table.rows():
+            if isinstance(record, Pair) and record.truncated and not target.marks_cut:
+                cut[table.name] += 1
+            else:
+                yield record
+
+    for n, record in enumerate(islice(taken(), limit or None)):
+        yield target.data[table.name].row(record, get(record.domain, style), n)
 
 
 def _write(path: Path, rows: Iterable[Row], data: Data) -> int:

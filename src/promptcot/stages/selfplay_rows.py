@@ -73,11 +73,12 @@ def needs_more(p: Posed, attempts: Sequence[Rollout], left: int, settings: SelfP
 
 def enough(p: Posed, attempts: Sequence[Rollout], settings: SelfPlay) -> bool:
     """Do these attempts hold all that training takes from this problem?"""
-    right, wrong = split(p, attempts, settings)
+    # Turns of one text make one row.
+    right, wrong = ({a.text for a in turns} for turns in split(p, attempts, settings))
     if settings.method == "grpo":
         return True
     if settings.method == "sft":
-        return len({a.text for a in right}) >= settings.traces_per_problem
+        return len(right) >= settings.traces_per_problem
     assert isinstance(settings.pairs_per_problem, int)
     return bool(right and wrong) and max(len(right), len(wrong)) >= settings.pairs_per_problem
 

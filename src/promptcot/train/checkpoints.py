@@ -57,6 +57,23 @@ def mark_callback() -> Any:
     return Mark()
 
 
+def epoch_callback() -> Any:
+    """A Trainer callback that tells the sampler its epoch.
+
+    The trainer tells the data loader, which does not reach the sampler where several processes go on in the middle of
+    an epoch: there it is wrapped once more.
+    """
+    from transformers import TrainerCallback
+
+    class Epoch(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_begin(
+            self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
+        ) -> None:
+            train_dataloader.set_epoch(int(state.epoch or 0))
+
+    return Epoch()
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Training):
         return value.model_dump(mode="json", exclude={"checkpoint_steps", "report_to"})

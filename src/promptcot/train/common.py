@@ -174,6 +174,7 @@ def run(
     steps = trainer.args.max_steps
     trainer.add_callback(progress_callback(out, tokens / steps))
     trainer.add_callback(shards.check_callback(trainer, settings.launch))
+    trainer.add_callback(checkpoints.epoch_callback())
     trainer.add_callback(checkpoints.mark_callback())
     trainer.train(resume_from_checkpoint=checkpoints.last(out / TRAINER, [data, settings, start]))
     tracking.finish(settings.report_to)

@@ -9,8 +9,9 @@ nor a 1: it leaves mean and deviation alone and its advantage is 0, so it moves 
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,13 @@ def grpo(
         scale_rewards="group" if group.scale else "none",
     )
     shards.open_fsdp2(args)
+
+    class Trainer(GRPOTrainer):  # type: ignore[misc]
+        def _get_train_sampler(self, *given: Any) -> Any:
+            return ByEpoch(super()._get_train_sampler(*given))
+
     reward = Reward(judge, tokenizer)
-    trainer = GRPOTrainer(
+    trainer = Trainer(
         model=lm,
         args=args,
         reward_funcs=[reward],
@@ -82,6 +88,7 @@ def grpo(
         peft_config=common.adapters(settings, start.model),
     )
     reward.ends = set(trainer.eos_token_ids)
+    trainer.add_callback(count_callback(reward))
     tokens = group.group * sum(t.tokens + params.max_tokens for t in tasks) * settings.epochs
     data = [[(t.messages, t.tokens) for t in tasks], vars(params), group.key()]
     facts = common.run(trainer, tokenizer, out, settings, start, data, tokens)
@@ -90,10 +97,30 @@ def grpo(
         "rows": len(fits),
         "overlong": len(tasks) - len(fits),
         "reward": common.losses(trainer, "reward"),
-        "attempts": reward.attempts,
-        "unrewarded": reward.unrewarded,
+        **totals(reward, trainer.accelerator),
         "usage": {"trained_tokens": int(trainer.state.num_input_tokens_seen)},
     }
+
+
+class ByEpoch:
+    """TRL's order of tasks, shuffled by seed and epoch alone.
+
+    Its own sampler goes on with one random stream, which a resumed training would begin anew.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler, self.epoch = sampler, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator.manual_seed(self.sampler.seed + 1009 * self.epoch)
+        yield from self.sampler
 
 
 class Reward:
@@ -120,3 +147,30 @@ class Reward:
         finished = len(ids) > 0 and ids[-1] in self.ends
         text = self.tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=False)
         return self.judge(task, text, "stop" if finished else "length")
+
+
+def count_callback(reward: Reward) -> Any:
+    """A Trainer callback that keeps this process's counts in every checkpoint, and takes them up from there."""
+    from transformers import TrainerCallback
+
+    def file(args: Any, state: Any) -> Path:
+        return Path(args.output_dir) / f"checkpoint-{state.global_step}" / f"attempts-{shards.rank()}.json"
+
+    class Count(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step:
+                reward.attempts, reward.unrewarded = json.loads(file(args, state).read_text())
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            file(args, state).write_text(json.dumps([reward.attempts, reward.unrewarded]))
+
+    return Count()
+
+
+def totals(reward: Reward, accelerator: Any) -> dict[str, int]:
+    """The counts of all processes."""
+    import torch
+
+    mine = torch.tensor([reward.attempts, reward.unrewarded], device=accelerator.device)
+    attempts, unrewarded = accelerator.reduce(mine, "sum").tolist()
+    return {"attempts": attempts, "unrewarded": unrewarded}
