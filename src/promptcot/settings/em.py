@@ -62,7 +62,8 @@ class EM(Estimator):
     `measure_draws` rationales. stop: end when an iteration does not clearly raise the held-out "bound" on log p(x|c)
     (or lower the "nll" of x given a greedy rationale), by paired bootstrap, and keep the best one; "none" runs all
     and keeps the last. training is q's; p_training is p's where it differs (the paper uses one setting for both).
-    without_estep: run the iterations that are kept once more with q left at the cold start, for the report's curve.
+    without_estep: run the iterations that are kept once more with q left at the cold start and p learning its greedy
+    rationales, for the report's curve.
     """
 
     iterations: Annotated[int, Field(ge=0)] = 2
@@ -98,3 +99,8 @@ class EM(Estimator):
         if self.stop != "none" and self.iterations > 1 and self.measure == 1:
             raise ValueError("a stop rule needs more than one held-out item (em.measure)")
         return self
+
+    def left_alone(self) -> EM:
+        """These settings without the E-step: q stays at the cold start, and nothing chooses among its rationales, for the
+        choice is the E-step's. p learns the greedy ones."""
+        return self.model_copy(update={"estep": False, "mstep_rationale": "greedy"})

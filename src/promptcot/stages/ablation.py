@@ -2,7 +2,7 @@
 
 Arms of the figure (arXiv 2509.19894, the figure of NLL over training; our reading where the paper is silent):
   with_estep      the recipe's own rule
-  no_estep        q stays at the cold start; its greedy rationales keep training p
+  no_estep        q stays at the cold start; its greedy rationales keep training p, whatever the recipe's M-step takes
   init_rationale  no EM: p goes on with the annotators' rationales, as many steps and at the same rate
   init_plain      no rationale at all: p(x|c) from the base model by the same cold start, then as many steps again
 Other arms are named `select-draw-mstep`, e.g. iw-resample-selected. "figure" and "grid" stand for lists of arms, and
@@ -59,7 +59,7 @@ def settings_of(arm: str, em: EM) -> EM:
         UserError: no such arm.
     """
     if arm in FIGURE:
-        return em.model_copy(update={"estep": arm == "with_estep"})
+        return em.model_copy(update={"estep": True}) if arm == "with_estep" else em.left_alone()
     try:
         select, draw, mstep = arm.split("-")
         return EM.model_validate(
