@@ -75,11 +75,13 @@ class Loop:
     def sample(
         self, name: str, kind: str, rows: Sequence[Triple], t: int, samples: Sequence[int], keep_all: bool
     ) -> Step[Candidate]:
-        """Rationales of q[t] for every row. `kind` names the random streams: arms draw the same ones."""
+        """Rationales of q[t] for every row, held-out ones (`keep_all`) drawn plainly. `kind` names the random streams: arms
+        draw the same ones."""
         settings = self.settings
+        sampling = settings.plain if keep_all else settings.sampling
         asked = [ask(kind, row, i) for row in rows for i in samples]
         limits = settings.model_dump(include={"max_repetition", "max_copy", "min_length", "max_length"})
-        params = {"sampling": settings.sampling.key(), "templates": self.style, "limits": None if keep_all else limits,
+        params = {"sampling": sampling.key(), "templates": self.style, "limits": None if keep_all else limits,
                   "asked": digest([a.id for a in asked])}  # fmt: skip
         fn = partial(
             em_steps.sample, q=self.spec("q", t), settings=settings, style=self.style, keep_all=keep_all

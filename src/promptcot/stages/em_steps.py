@@ -46,9 +46,10 @@ def fitting(
 def sample(
     worker: Worker, rows: list[Ask], *, q: EngineSpec, settings: EM, style: str, keep_all: bool
 ) -> list[Candidate | Reject]:
-    """z ~ q(z|c,x) at the recipe's temperature (index GREEDY: the likeliest), with log q; nothing is scored.
+    """z ~ q(z|c,x) with log q (index GREEDY: the likeliest); nothing is scored.
 
-    Unless `keep_all` (held-out items are measured as they come), rationales not worth scoring are rejected.
+    Candidates are drawn by `em.sampling`, and those not worth scoring are rejected. Held-out rationales (`keep_all`) are
+    measured as they come and drawn plainly: log q is the log-prob at T=1, and a bound needs draws from that q.
     """
     engine = worker.engine(q)
     limits = Bounds(settings.max_repetition, settings.max_copy, settings.min_length, settings.max_length)
@@ -60,7 +61,8 @@ def sample(
             continue
         stop = get(mine[0].domain, style).layout.q_end
         prompts = [Prompt(row_seed(worker.seed, r.id), ids=encode(_item(r, style).cx_text)) for r in mine]
-        params = settings.sampling.params(stop, greedy=greedy, logq=True)
+        sampling = settings.plain if keep_all else settings.sampling
+        params = sampling.params(stop, greedy=greedy, logq=True)
         for row, drawn in zip(mine, engine.sample(prompts, params), strict=True):
             if isinstance(drawn, Failure):
                 out[row.id] = drawn.reject(row.id)
