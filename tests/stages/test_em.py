@@ -178,6 +178,8 @@ def test_arms_are_spelled_out_and_typos_are_named() -> None:
     arm = settings_of("iw-resample-selected", em())
     assert (arm.select, arm.draw, arm.mstep_rationale, arm.estep) == ("iw", "resample", "selected", True)
     assert not settings_of("no_estep", em()).estep
+    with pytest.raises(UserError, match=r"'iw-best-greedy'.*temperature 1"):
+        settings_of("iw-best-greedy", em(sampling={"temperature": 0.8}))
     for wrong in ("wiht_estep", "iw-resample", "iw-resample-often"):
         with pytest.raises(UserError, match="unknown arm"):
             settings_of(wrong, em())

@@ -17,6 +17,8 @@ from dataclasses import fields
 from functools import partial
 from itertools import product
 
+from pydantic import ValidationError
+
 from promptcot.errors import UserError
 from promptcot.ids import row_id
 from promptcot.records import Candidate, HeldOut, Record, Reject, Triple, from_row
@@ -56,7 +58,7 @@ def settings_of(arm: str, em: EM) -> EM:
     """The EM settings of an arm.
 
     Raises:
-        UserError: no such arm.
+        UserError: no such arm, or one that the recipe's sampling rules out.
     """
     if arm in FIGURE:
         return em.model_copy(update={"estep": True}) if arm == "with_estep" else em.left_alone()
@@ -65,7 +67,9 @@ def settings_of(arm: str, em: EM) -> EM:
         return EM.model_validate(
             {**em.model_dump(), "select": select, "draw": draw, "mstep_rationale": mstep, "estep": True}
         )
-    except ValueError:
+    except ValueError as e:
+        if isinstance(e, ValidationError) and not e.errors()[0]["loc"]:  # of the settings together
+            raise UserError(f"em.ablation: arm {arm!r}: {e.errors()[0]['msg']}") from None
         raise UserError(
             f"em.ablation: unknown arm {arm!r}",
             expected=f"{', '.join(PRESETS)}, {', '.join(FIGURE)}, or select-draw-mstep "
