@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
-from promptcot.records import Ask, Candidate
+from promptcot.records import Ask, Candidate, Reject
 from promptcot.settings import EM, Sampling, Training
 from promptcot.stages import em_steps
 from promptcot.stages.em_loop import Loop
@@ -65,3 +66,58 @@ def test_the_key_of_a_step_says_how_it_really_drew(keep_all: bool) -> None:
     loop.ctx = SimpleNamespace(map=lambda *args, **named: params.append(named["params"]))  # type: ignore[assignment]
     loop.sample("samples", "k", [], 0, [0], keep_all)
     assert params[0]["sampling"] == (Sampling(max_tokens=48) if keep_all else WARPED).key()
+
+
+class Table:
+    """A finished step: which of `asked` rows it lost, and a candidate for each of the others."""
+
+    def __init__(self, name: str, asked: Sequence[str], lost: int) -> None:
+        self.name, self.digest, self.asked, self.lost = name, name, asked, lost
+
+    def totals(self) -> dict[str, Any]:
+        return {"rows_in": len(self.asked), "rejected": self.lost, "reasons": {"timeout": self.lost}}
+
+    def rejects(self) -> list[Reject]:
+        return [Reject(i, "timeout") for i in self.asked[: self.lost]]
+
+    def rows(self) -> list[Candidate]:
+        return [
+            Candidate(f"{i}.{n}", i, 0, "z", [], "stop", -1.0, -1.0, -1.0, 1, 1)
+            for n, i in enumerate(self.asked[self.lost :])
+        ]
+
+
+class Lossy(Loop):
+    """Ten items, two candidates each, one by one; `lost` says how many rows each step loses."""
+
+    def __init__(self, **lost: int) -> None:
+        self.settings = EM(k=2, k_first=1, settled=1.0, max_rejected=0.5, training=Training(lr=1.0))
+        self.items, self.lost = [SimpleNamespace(id=str(i)) for i in range(10)], lost  # type: ignore[misc]
+
+    def sample(self, name: str, kind: str, rows: Any, t: int, samples: Any, keep_all: bool) -> Any:
+        return Table(name, [row.id for row in rows for _ in samples], self.lost.get(name, 0))
+
+    def score(self, name: str, drawn: Any, t: int, of: str) -> Any:
+        return Table(name, [c.item_id for c in drawn], self.lost.get(name, 0))
+
+    def _open(self, group: Sequence[Candidate]) -> bool:
+        return False
+
+
+def test_em_max_rejected_holds_for_scores_and_for_further_candidates() -> None:
+    names = ["e1_candidates", "e1_more_candidates"]
+    assert [step.name for step in Lossy(e1_samples=5, e1_more_samples=2).candidates(1)] == names
+    # All five items that had no candidate lose the second one too: ten of fifteen.
+    for lost in (
+        {"e1_samples": 5, "e1_more_samples": 5},
+        {"e1_candidates": 6},
+        {"e1_samples": 4, "e1_more_candidates": 3},
+    ):
+        with pytest.raises(UserError, match=f"{list(lost)[-1]}: .*rows rejected") as e:
+            Lossy(**lost).candidates(1)
+        assert "em.max_rejected" in str(e.value)
+
+
+def test_hard_items_that_lose_their_further_candidates_too_do_not_end_a_run_that_lost_few() -> None:
+    first, more = Lossy(e1_samples=2, e1_more_samples=2).candidates(1)
+    assert (len(list(first.rows())), len(list(more.rows()))) == (8, 0)
