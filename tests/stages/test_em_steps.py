@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from promptcot.domains.templates import COMPACT
 from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
 from promptcot.records import Ask, Candidate, Reject
+from promptcot.runner.worker import Worker
 from promptcot.settings import EM, Sampling, Training
 from promptcot.stages import em_steps
 from promptcot.stages.em_loop import Loop
@@ -121,3 +123,9 @@ def test_em_max_rejected_holds_for_scores_and_for_further_candidates() -> None:
 def test_hard_items_that_lose_their_further_candidates_too_do_not_end_a_run_that_lost_few() -> None:
     first, more = Lossy(e1_samples=2, e1_more_samples=2).candidates(1)
     assert (len(list(first.rows())), len(list(more.rows()))) == (8, 0)
+
+
+def test_under_compact_the_packaged_model_ends_a_rationale_with_one_token_and_no_other() -> None:
+    engine = Worker(1).engine(EngineSpec("transformers", "pocket"))
+    assert engine.encode(COMPACT.q_end) == engine.end_ids
+    assert len(engine.end_ids) == 1

@@ -105,7 +105,9 @@ def score(worker: Worker, rows: list[Posed], *, p: EngineSpec, style: str) -> li
 def rescore(worker: Worker, rows: list[Posed], *, q: EngineSpec, style: str) -> list[Candidate | Reject]:
     """log q(z|c,x) of given rationales under another q than the one that drew them.
 
-    A rationale that ran into the length limit has no terminator, here as when it was drawn.
+    A rationale that ran into the length limit has no terminator, here as when it was drawn. Otherwise it is the terminator as
+    the tokenizer writes it, while the log q of a draw is that of the tokens that ended it. Where the terminator is a text
+    (`promptcot2`) these can differ, and bounds err upwards then (docs/method.md); under `compact` they are one token.
     """
 
     def parts(row: Posed, encode: Any) -> Sequence[Part]:
