@@ -174,6 +174,25 @@ def test_an_ablation_shares_what_its_arms_have_in_common_and_reports_them(
     assert "rows/s" not in again.stderr
 
 
+def test_the_curve_without_the_e_step_shares_iteration_0_and_selects_nothing(finished: Path) -> None:
+    for stage in ("seeds", "annotate", "coldstart", "em"):
+        done = cli(
+            stage, TINY, "--run-dir", finished, "--set", "em.mstep_rationale=selected", "--fork", "selected"
+        )
+        assert done.returncode == 0, done.stderr
+    steps = finished.parent / "selected" / "04_em"
+    for step in ("h0_samples", "h0_scores", "h0_written", "h0_heldout"):
+        ours = next((steps / step).glob("*.parquet"))
+        assert ours.samefile(steps / f"no_estep.{step}" / ours.name), step
+    assert (steps / "e1_selected").exists()
+    assert not (steps / "m1_rationales").exists()
+    assert not list(steps.glob("no_estep.e*"))
+    rationales = (
+        finished / "04_em" / "no_estep.m1_rationales" / "done.json"
+    ).read_text()  # by the recipe's greedy M-step
+    assert (steps / "no_estep.m1_rationales" / "done.json").read_text() == rationales
+
+
 def test_adaptive_k_draws_more_only_where_the_choice_is_open(finished: Path) -> None:
     for stage in ("seeds", "annotate", "coldstart", "em"):
         done = cli(

@@ -12,8 +12,9 @@ import pytest
 from promptcot.errors import UserError
 from promptcot.records import Candidate, HeldOut
 from promptcot.settings import EM, Gates, Training
+from promptcot.stages import em as em_stage
 from promptcot.stages.ablation import GRID, arms, settings_of
-from promptcot.stages.em import decide
+from promptcot.stages.em import decide, without_estep
 from promptcot.stages.em_heldout import likelihoods
 
 BASE = {f.name: 0.5 for f in fields(HeldOut)}
@@ -177,9 +178,30 @@ def test_arms_are_spelled_out_and_typos_are_named() -> None:
     arm = settings_of("iw-resample-selected", em())
     assert (arm.select, arm.draw, arm.mstep_rationale, arm.estep) == ("iw", "resample", "selected", True)
     assert not settings_of("no_estep", em()).estep
+    with pytest.raises(UserError, match=r"'iw-best-greedy'.*temperature 1"):
+        settings_of("iw-best-greedy", em(sampling={"temperature": 0.8}))
     for wrong in ("wiht_estep", "iw-resample", "iw-resample-often"):
         with pytest.raises(UserError, match="unknown arm"):
             settings_of(wrong, em())
+
+
+@pytest.mark.parametrize("mstep", ["greedy", "selected", "resample"])
+def test_without_an_estep_nothing_is_selected(mstep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = em(select="iw", draw="resample", mstep_rationale=mstep)
+    made: list[EM] = []
+
+    class Recorder(FakeLoop):
+        def __init__(self, ctx: Any, settings: EM, arm: str) -> None:
+            super().__init__(rows(0), rows(1))
+            made.append(settings)
+
+        def m_step(self, t: int) -> None: ...
+
+    monkeypatch.setattr(em_stage, "Loop", Recorder)
+    without_estep(SimpleNamespace(recipe=SimpleNamespace(em=asked)), 1)  # type: ignore[arg-type]
+    made.append(settings_of("no_estep", asked))
+    assert [(s.estep, s.mstep_rationale) for s in made] == [(False, "greedy")] * 2
+    assert settings_of("with_estep", asked) == asked
 
 
 @pytest.mark.parametrize(

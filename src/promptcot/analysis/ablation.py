@@ -59,14 +59,10 @@ def point(now: Tables, start: Tables, seed: int) -> dict[str, Any]:
 
 
 def _changes(before: Tables, after: Tables, seed: int) -> dict[str, Any]:
-    """`NAME_change`, its interval over items (paired within each seed), and the change of every seed."""
+    """`NAME_change`, its interval over the items of both (paired within each seed), and the change of every seed."""
     out: dict[str, Any] = {}
     for name in COMPARED:
-        by_seed = [
-            [(a, b) for x, y in zip(before[s], after[s], strict=True)
-             if not math.isnan((a := getattr(x, SHOWN[name])) + (b := getattr(y, SHOWN[name])))]
-            for s in before
-        ]  # fmt: skip
+        by_seed = [_pairs(before[s], after[s], SHOWN[name]) for s in before]
         pairs = [pair for seed_pairs in by_seed for pair in seed_pairs]
         if not pairs:
             out[f"{name}_change"] = out[f"{name}_change_ci95"] = None
@@ -75,6 +71,13 @@ def _changes(before: Tables, after: Tables, seed: int) -> dict[str, Any]:
         out[f"{name}_change"], out[f"{name}_change_ci95"] = found.mean, list(found.ci95)
         out[f"{name}_change_by_seed"] = [sum(b - a for a, b in p) / len(p) for p in by_seed if p]
     return out
+
+
+def _pairs(before: Sequence[HeldOut], after: Sequence[HeldOut], field: str) -> list[tuple[float, float]]:
+    """A measure of the items that both tables hold: a server may have lost an item of one of them only."""
+    old = {r.item_id: getattr(r, field) for r in before}
+    pairs = [(old[r.item_id], getattr(r, field)) for r in after if r.item_id in old]
+    return [(a, b) for a, b in pairs if not math.isnan(a + b)]
 
 
 def _mean(rows: Sequence[HeldOut], field: str) -> float | None:

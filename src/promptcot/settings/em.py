@@ -59,10 +59,13 @@ class EM(Estimator):
 
     k_first > 0: draw that many, and the rest only where the leader holds less than `settled` of the weight.
     items: (c, x) used per iteration, one triple per seed (0 = all). measure: held-out items (0 = all), each with
-    `measure_draws` rationales. stop: end when an iteration does not clearly raise the held-out "bound" on log p(x|c)
-    (or lower the "nll" of x given a greedy rationale), by paired bootstrap, and keep the best one; "none" runs all
-    and keeps the last. training is q's; p_training is p's where it differs (the paper uses one setting for both).
-    without_estep: run the iterations that are kept once more with q left at the cold start, for the report's curve.
+    `measure_draws` rationales. sampling: of candidates and p's completions; held-out rationales are always drawn plainly
+    (temperature 1, top_p 1, top_k 0), for the bound, the ELBO, ESS and KL are those of the plain q.
+    stop: end when an iteration does not clearly raise the held-out "bound" on log p(x|c) (or lower the "nll" of x given
+    a greedy rationale), by paired bootstrap, and keep the best one; "none" runs all and keeps the last. training is q's;
+    p_training is p's where it differs (the paper uses one setting for both).
+    without_estep: run the iterations that are kept once more with q left at the cold start and p learning its greedy
+    rationales, for the report's curve.
     """
 
     iterations: Annotated[int, Field(ge=0)] = 2
@@ -89,8 +92,9 @@ class EM(Estimator):
     def _possible(self) -> EM:
         if self.k_first >= self.k and self.k_first:
             raise ValueError(f"k_first={self.k_first} must be below k={self.k} (0 draws all k at once)")
-        plain = self.sampling.temperature == 1 and self.sampling.top_p == 1 and self.sampling.top_k == 0
-        if not plain and (self.select == "iw" or "resample" in (self.draw, self.mstep_rationale)):
+        if self.sampling != self.plain and (
+            self.select == "iw" or "resample" in (self.draw, self.mstep_rationale)
+        ):
             raise ValueError(
                 "importance weights need em.sampling at temperature 1, top_p 1, top_k 0: "
                 "log q is the log-prob of the plain distribution"
@@ -98,3 +102,13 @@ class EM(Estimator):
         if self.stop != "none" and self.iterations > 1 and self.measure == 1:
             raise ValueError("a stop rule needs more than one held-out item (em.measure)")
         return self
+
+    @property
+    def plain(self) -> Sampling:
+        """How held-out rationales are drawn, whatever `sampling` says: from the very distribution whose log q they have."""
+        return Sampling(max_tokens=self.sampling.max_tokens)
+
+    def left_alone(self) -> EM:
+        """These settings without the E-step: q stays at the cold start, and nothing chooses among its rationales, for the
+        choice is the E-step's. p learns the greedy ones."""
+        return self.model_copy(update={"estep": False, "mstep_rationale": "greedy"})

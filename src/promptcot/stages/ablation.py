@@ -2,7 +2,7 @@
 
 Arms of the figure (arXiv 2509.19894, the figure of NLL over training; our reading where the paper is silent):
   with_estep      the recipe's own rule
-  no_estep        q stays at the cold start; its greedy rationales keep training p
+  no_estep        q stays at the cold start; its greedy rationales keep training p, whatever the recipe's M-step takes
   init_rationale  no EM: p goes on with the annotators' rationales, as many steps and at the same rate
   init_plain      no rationale at all: p(x|c) from the base model by the same cold start, then as many steps again
 Other arms are named `select-draw-mstep`, e.g. iw-resample-selected. "figure" and "grid" stand for lists of arms, and
@@ -16,6 +16,8 @@ import math
 from dataclasses import fields
 from functools import partial
 from itertools import product
+
+from pydantic import ValidationError
 
 from promptcot.errors import UserError
 from promptcot.ids import row_id
@@ -56,16 +58,18 @@ def settings_of(arm: str, em: EM) -> EM:
     """The EM settings of an arm.
 
     Raises:
-        UserError: no such arm.
+        UserError: no such arm, or one that the recipe's sampling rules out.
     """
     if arm in FIGURE:
-        return em.model_copy(update={"estep": arm == "with_estep"})
+        return em.model_copy(update={"estep": True}) if arm == "with_estep" else em.left_alone()
     try:
         select, draw, mstep = arm.split("-")
         return EM.model_validate(
             {**em.model_dump(), "select": select, "draw": draw, "mstep_rationale": mstep, "estep": True}
         )
-    except ValueError:
+    except ValueError as e:
+        if isinstance(e, ValidationError) and not e.errors()[0]["loc"]:  # of the settings together
+            raise UserError(f"em.ablation: arm {arm!r}: {e.errors()[0]['msg']}") from None
         raise UserError(
             f"em.ablation: unknown arm {arm!r}",
             expected=f"{', '.join(PRESETS)}, {', '.join(FIGURE)}, or select-draw-mstep "

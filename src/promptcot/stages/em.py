@@ -43,10 +43,10 @@ def run(ctx: Context) -> None:
 
 
 def without_estep(ctx: Context, iterations: int) -> None:
-    """As many iterations in which q stays at the cold start and only p learns: the arm `no_estep` of the ablation. Nothing
-    later reads it; the cold start and the first candidates are shared."""
+    """As many iterations in which q stays at the cold start and only p learns, from q's greedy rationales whatever
+    `em.mstep_rationale` says: the arm `no_estep` of the ablation. Nothing later reads it; iteration 0 is shared."""
     assert ctx.recipe.em is not None
-    loop = Loop(ctx, ctx.recipe.em.model_copy(update={"estep": False}), WITHOUT)
+    loop = Loop(ctx, ctx.recipe.em.left_alone(), WITHOUT)
     loop.measure(0)
     for t in range(1, iterations + 1):
         loop.m_step(t)

@@ -75,11 +75,13 @@ class Loop:
     def sample(
         self, name: str, kind: str, rows: Sequence[Triple], t: int, samples: Sequence[int], keep_all: bool
     ) -> Step[Candidate]:
-        """Rationales of q[t] for every row. `kind` names the random streams: arms draw the same ones."""
+        """Rationales of q[t] for every row, held-out ones (`keep_all`) drawn plainly. `kind` names the random streams: arms
+        draw the same ones."""
         settings = self.settings
+        sampling = settings.plain if keep_all else settings.sampling
         asked = [ask(kind, row, i) for row in rows for i in samples]
         limits = settings.model_dump(include={"max_repetition", "max_copy", "min_length", "max_length"})
-        params = {"sampling": settings.sampling.key(), "templates": self.style, "limits": None if keep_all else limits,
+        params = {"sampling": sampling.key(), "templates": self.style, "limits": None if keep_all else limits,
                   "asked": digest([a.id for a in asked])}  # fmt: skip
         fn = partial(
             em_steps.sample, q=self.spec("q", t), settings=settings, style=self.style, keep_all=keep_all
@@ -121,12 +123,16 @@ class Loop:
             self.fit("q", t, chosen)
 
     def candidates(self, t: int) -> list[Step[Candidate]]:
-        """The scored candidates of iteration t: all k at once, or k_first and the rest where it is open."""
+        """The scored candidates of iteration t: all k at once, or k_first and the rest where it is open.
+
+        Raises:
+            UserError: more than `em.max_rejected` of the rationales drawn, or of the scores, are lost.
+        """
         settings = self.settings
         first = settings.k_first or settings.k
         drawn = self.sample(f"e{t}_samples", f"e{t}", self.items, t - 1, range(first), keep_all=False)
         check_rejects(drawn, settings.max_rejected, "em.max_rejected")
-        scored = [self.score(f"e{t}_candidates", list(drawn.rows()), t - 1, drawn.digest)]
+        scored = [self._scored(f"e{t}_candidates", drawn, t)]
         if first < settings.k:
             groups = by_item(scored)
             undecided = [i for i in self.items if i.id not in groups or self._open(groups[i.id])]
@@ -134,7 +140,18 @@ class Loop:
                 more = self.sample(
                     f"e{t}_more_samples", f"e{t}", undecided, t - 1, range(first, settings.k), keep_all=False
                 )
-                scored.append(self.score(f"e{t}_more_candidates", list(more.rows()), t - 1, more.digest))
+                # On its own it may reject more than is allowed: items whose first candidates were all rejected are in it.
+                lost, asked = (
+                    sum(s.totals()[count] for s in (drawn, more)) for count in ("rejected", "rows_in")
+                )
+                if lost > settings.max_rejected * asked:
+                    check_rejects(more, settings.max_rejected, "em.max_rejected")
+                scored.append(self._scored(f"e{t}_more_candidates", more, t))
+        return scored
+
+    def _scored(self, name: str, drawn: Step[Candidate], t: int) -> Step[Candidate]:
+        scored = self.score(name, list(drawn.rows()), t - 1, drawn.digest)
+        check_rejects(scored, self.settings.max_rejected, "em.max_rejected")
         return scored
 
     def _open(self, group: Sequence[Candidate]) -> bool:

@@ -46,9 +46,10 @@ def fitting(
 def sample(
     worker: Worker, rows: list[Ask], *, q: EngineSpec, settings: EM, style: str, keep_all: bool
 ) -> list[Candidate | Reject]:
-    """z ~ q(z|c,x) at the recipe's temperature (index GREEDY: the likeliest), with log q; nothing is scored.
+    """z ~ q(z|c,x) with log q (index GREEDY: the likeliest); nothing is scored.
 
-    Unless `keep_all` (held-out items are measured as they come), rationales not worth scoring are rejected.
+    Candidates are drawn by `em.sampling`, and those not worth scoring are rejected. Held-out rationales (`keep_all`) are
+    measured as they come and drawn plainly: log q is the log-prob at T=1, and a bound needs draws from that q.
     """
     engine = worker.engine(q)
     limits = Bounds(settings.max_repetition, settings.max_copy, settings.min_length, settings.max_length)
@@ -60,7 +61,8 @@ def sample(
             continue
         stop = get(mine[0].domain, style).layout.q_end
         prompts = [Prompt(row_seed(worker.seed, r.id), ids=encode(_item(r, style).cx_text)) for r in mine]
-        params = settings.sampling.params(stop, greedy=greedy, logq=True)
+        sampling = settings.plain if keep_all else settings.sampling
+        params = sampling.params(stop, greedy=greedy, logq=True)
         for row, drawn in zip(mine, engine.sample(prompts, params), strict=True):
             if isinstance(drawn, Failure):
                 out[row.id] = drawn.reject(row.id)
@@ -103,7 +105,9 @@ def score(worker: Worker, rows: list[Posed], *, p: EngineSpec, style: str) -> li
 def rescore(worker: Worker, rows: list[Posed], *, q: EngineSpec, style: str) -> list[Candidate | Reject]:
     """log q(z|c,x) of given rationales under another q than the one that drew them.
 
-    A rationale that ran into the length limit has no terminator, here as when it was drawn.
+    A rationale that ran into the length limit has no terminator, here as when it was drawn. Otherwise it is the terminator as
+    the tokenizer writes it, while the log q of a draw is that of the tokens that ended it. Where the terminator is a text
+    (`promptcot2`) these can differ, and bounds err upwards then (docs/method.md); under `compact` they are one token.
     """
 
     def parts(row: Posed, encode: Any) -> Sequence[Part]:

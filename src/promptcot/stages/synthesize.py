@@ -37,9 +37,12 @@ def run(ctx: Context) -> None:
     fn = partial(
         generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
     )
+    inputs = {"triples": triples.digest, "p": model.digest}
+    if settings.concepts:
+        inputs["concepts"] = file_digest(settings.concepts, "synthesize.concepts")
     ctx.map(
         NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
-        inputs={"triples": triples.digest, "p": model.digest},
+        inputs=inputs,
     )  # fmt: skip
 
 

@@ -1,0 +1,46 @@
+"""The step of new problems belongs to the files it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from promptcot.errors import UserError
+from promptcot.recipe import parse
+from promptcot.records import Triple
+from promptcot.rundir import RunDir
+from promptcot.stages import synthesize
+
+COLDSTART = {"base": {"engine": "transformers", "model": "pocket"}, "training": {"lr": 1.0}}
+TRIPLE = Triple("t", "s", "math", "1", "train", "given", ["sums"], "Add.", "What is 1 + 1?")
+
+
+@pytest.mark.parametrize(
+    ("key", "row"), [("concepts", '{"concepts": ["sums"]}\n'), ("path", '{"problem": "What is 1 + 1?"}\n')]
+)
+def test_an_edited_file_is_refused_on_resume(
+    key: str, row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file.jsonl"
+    recipe = parse({
+        "name": "x", "seeds": {"source": "pocket"}, "annotate": {"annotators": {"a": {"engine": "pocket-annotator"}}},
+        "coldstart": COLDSTART, "em": {"training": {"lr": 1.0}}, "synthesize": {"problems": 2, key: str(file)},
+    })  # fmt: skip
+    run = RunDir(tmp_path / "run", recipe)
+    triples = SimpleNamespace(digest="t", rows=lambda: iter([TRIPLE]))
+    monkeypatch.setattr(synthesize, "kept_model", lambda ctx, role: SimpleNamespace(artifact="p", digest="p"))
+
+    def step(stage: str, name: str, record: Any, *work: Any, params: Any, inputs: dict[str, str]) -> None:
+        run.step(stage, name, record, params, inputs, 1)
+
+    ctx: Any = SimpleNamespace(recipe=recipe, load=lambda *of: triples, map=step, table=step)
+    for _ in range(2):
+        file.write_text(row)
+        synthesize.run(ctx)
+    file.write_text(row * 2)
+    with pytest.raises(UserError, match="was made with other parameters"):
+        synthesize.run(ctx)
+    run.close()
