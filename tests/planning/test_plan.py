@@ -91,9 +91,7 @@ def test_the_curve_without_the_e_step_and_the_difficulty_table_are_counted() -> 
     # 30 of 100 seeds, 20 held out, 30 of the 32 curated, 16 labelled.
     assert work["evaluate: difficulty: the weaker model"].requests.high == 30 + 20 + 30 + 16
     iw = by_name(small(em={**em, "select": "iw", "draw": "resample", "mstep_rationale": "selected"}))
-    assert (
-        iw["em: without E-step: rationales of q"].requests.high == 2 * 50 * 4
-    )  # the first iteration's are shared
+    assert iw["em: without E-step: greedy rationales"].requests.high == 150  # nothing is selected there
 
 
 def test_the_counts_behind_the_em_follow_the_yields_and_limits() -> None:

@@ -109,14 +109,9 @@ class Flow:
             yield Work("em", "M-step: greedy rationales", "sample", base, items * rounds, z)
         yield self.training("em", "p", base, items * rounds, em.p_training or em.training)
         yield from self.measurement(base, rounds, z, row)
-        if em.without_estep:  # iteration 0 and the first candidates are shared
+        if em.without_estep:  # iteration 0 is shared
             what = "without E-step: "
-            if resampled:
-                more = drawn * (rounds + Range.of(-1))
-                yield Work("em", f"{what}rationales of q", "sample", base, more, z)
-                yield Work("em", f"{what}scores under p", "score", base, more, row)
-            else:
-                yield Work("em", f"{what}greedy rationales", "sample", base, items * rounds, z)
+            yield Work("em", f"{what}greedy rationales", "sample", base, items * rounds, z)
             yield self.training("em", "p without E-step", base, items * rounds, em.p_training or em.training)
             yield from self.measurement(base, rounds, z, row, what, first=0)
 
