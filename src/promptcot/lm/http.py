@@ -111,8 +111,9 @@ class Client:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def ask(
-        self, path: str, body: dict[str, Any], read: Callable[[Any], T], tokens: int = 0, probe: bool = False
-    ) -> T | Failure:
+        self, path: str, body: dict[str, Any], read: Callable[[Any], T], tokens: int = 0, probe: bool = False,
+        keep: bool = True,
+    ) -> T | Failure:  # fmt: skip
         """What `read` makes of the server's reply to a POST of `body`; a plain value, which the journal can keep.
 
         Args:
@@ -120,11 +121,12 @@ class Client:
             read: Raises BadReply when the reply is not what was asked for.
             tokens: How many the request is expected to take, for the token rate.
             probe: Only to see how the server reacts: two tries, not kept, and a failure is no lost row.
+            keep: False asks the server itself, whatever the journal holds, and leaves the reply out of it.
 
         Raises:
             UserError: the server is gone, wants another key, or does not know the model.
         """
-        journal, data = None if probe else self.journal, json.dumps(body).encode()
+        journal, data = self.journal if keep and not probe else None, json.dumps(body).encode()
         key = blake2b(path.encode() + data, digest_size=16).hexdigest() if journal else ""
         if journal and key in journal.replies:
             self.counts["requests"] += 1
