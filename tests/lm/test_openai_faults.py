@@ -333,6 +333,33 @@ def test_after_a_kill_only_what_has_no_reply_is_asked_again(
     assert len(set(again) & before) <= 4 + 1  # what was in flight, and the damaged line
 
 
+def test_a_dropped_engine_leaves_its_count_and_no_open_file(
+    tmp_path: Path, faulty: tuple[Faulty, Running]
+) -> None:
+    made, running = faulty
+    specs = [EngineSpec("openai", f"m{n}", server=server(running)) for n in range(4)]
+    clients: list[http.Client] = []
+
+    def annotate(worker: Worker, rows: list[Ask]) -> list[Reject]:
+        for spec in specs:
+            engine: Any = worker.engine(spec)
+            engine.sample(prompts(1), SamplingParams(max_tokens=9))
+            clients.append(engine.client)
+        return [Reject(row.id, "tried") for row in rows]
+
+    worker, job = Worker(7), ShardJob(tmp_path / "attempts", 0, Rollout, [ask(0)], annotate)
+    job.path.mkdir()
+    usage = do_shard(worker, job).usage
+    assert (usage["prompt_tokens"], usage["sampled_tokens"]) == (4 * 3, 4 * 5)
+    assert usage["requests"] == len(made.seen)
+    assert [c.journal is None for c in clients] == [True, True, False, False]
+    again = do_shard(worker, job).usage  # every engine is dropped once, and answers from the journal
+    assert (again["prompt_tokens"], again["sampled_tokens"]) == (4 * 3, 4 * 5)
+    worker.release()
+    assert all(c.journal is None for c in clients)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("http m")]
+
+
 def test_it_closes_its_thread_and_connections(faulty: tuple[Faulty, Running]) -> None:
     _, running = faulty
     before = {t.name for t in threading.enumerate()}
