@@ -311,6 +311,20 @@ def test_processes_share_the_limit(faulty: tuple[Faulty, Running]) -> None:
     assert made.most_inside == 3
 
 
+def test_processes_share_the_rates_where_each_has_one_request_in_flight_anyway(
+    faulty: tuple[Faulty, Running],
+) -> None:
+    _, running = faulty
+    limits = {"max_concurrency": 1, "requests_per_minute": 60, "tokens_per_minute": 1200}
+    client = OpenAIEngine(server(running, **limits), "m").client
+    for parallel in (4, 2, 1):
+        client.share(parallel)
+        assert client.requests_rate.per_s == 1 / parallel
+        assert client.tokens_rate.per_s == 20 / parallel
+        assert client.gate.most == 1
+    client.close()
+
+
 def test_after_a_kill_only_what_has_no_reply_is_asked_again(
     tmp_path: Path, faulty: tuple[Faulty, Running]
 ) -> None:

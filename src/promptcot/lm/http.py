@@ -65,6 +65,7 @@ class Client:
         )  # fmt: skip
         self.counts = {"requests": 0, "retries": 0, "failed": 0}
         self.journal: Journal | None = None
+        self._parallel = 1
         self._answered = 0  # replies so far: whether anybody was answered meanwhile
         self._lost = 0  # rows lost in a row
         self._mending: asyncio.Task[bool] | None = None
@@ -92,8 +93,9 @@ class Client:
 
     def share(self, parallel: int) -> None:
         """Be one of `parallel` processes that use the server's limits together."""
-        most = max(1, self.server.max_concurrency // parallel)
-        if most != self.gate.most:
+        if parallel != self._parallel:
+            self._parallel = parallel
+            most = max(1, self.server.max_concurrency // parallel)  # none could work with less
             self._loop.call_soon_threadsafe(self.gate.resize, most)
             self.requests_rate.resize(self.server.requests_per_minute / parallel)
             self.tokens_rate.resize(self.server.tokens_per_minute / parallel)
