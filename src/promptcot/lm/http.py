@@ -21,14 +21,13 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
-from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.lm.base import Failure
+from promptcot.lm.connections import connector, shut
 from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, seconds
 from promptcot.lm.journal import Journal
 from promptcot.lm.limits import Bucket, Gate
@@ -74,7 +73,7 @@ class Client:
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name=f"http {name}", daemon=True)
         thread.start()
-        self._finalizer = weakref.finalize(self, _shut, self._loop, thread, self._sessions)
+        self._finalizer = weakref.finalize(self, shut, self._loop, thread, self._sessions)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Does `work` in the event loop and waits; an interrupt cancels all its requests."""
@@ -178,7 +177,7 @@ class Client:
                 headers["Authorization"] = f"Bearer {self._key}"
             local = urlsplit(self.server.base_url).hostname in ("localhost", "127.0.0.1", "::1")
             self._session = self._aiohttp.ClientSession(
-                connector=_connector(self._aiohttp), headers=headers, trust_env=not local,
+                connector=connector(self._aiohttp), headers=headers, trust_env=not local,
                 cookie_jar=self._aiohttp.DummyCookieJar(),
             )  # fmt: skip
             self._sessions.append(self._session)
@@ -345,22 +344,6 @@ class Client:
         return " ".join(text.split())[:LONGEST_DETAIL]
 
 
-def _connector(aiohttp: Any) -> Any:
-    """Connections without a limit of their own (the gate has one), none of them with a reply that nobody asked for.
-
-    aiohttp hands what arrived on an idle connection to the next request: a server that answers twice would give one
-    row another's reply (seen with 3.14; tests/lm/test_openai_faults.py).
-    """
-
-    class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
-        async def _get(self, key: Any, traces: Any) -> Any:
-            while (found := await super()._get(key, traces)) is not None and found.protocol.should_close:
-                found.close()
-            return found
-
-    return Connector(limit=0)
-
-
 def _key(variable: str) -> str:
     if not variable:
         return ""
@@ -372,26 +355,3 @@ def _key(variable: str) -> str:
             do=f"export {variable}=...",
         )
     return key
-
-
-def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, sessions: list[Any]) -> None:
-    """Ends the loop's tasks, sessions and thread; refers to nothing that refers to the client."""
-    if not thread.is_alive() or thread is threading.current_thread():
-        return
-
-    async def end() -> None:
-        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for session in sessions:
-            await session.close()
-
-    with suppress(
-        TimeoutError, CancelledError, RuntimeError
-    ):  # the thread is a daemon: it ends with the process
-        asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=5.0)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=5.0)
-    if not thread.is_alive():
-        loop.close()
