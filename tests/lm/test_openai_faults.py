@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.lm.faulty import FAULTS, Faulty, Plan, Running
+from tests.lm.faulty import FAULTS, Faulty, Mortal, Plan, Running
 
 from promptcot.errors import UserError
 from promptcot.ids import row_seed
@@ -220,6 +220,28 @@ def test_a_server_that_restarts_within_patience_goes_unnoticed(faulty: tuple[Fau
     assert made.sick < 0
 
 
+# It goes down before anybody is answered, and after some were: then those in flight are no more to blame.
+@pytest.mark.parametrize(("delay_s", "dies_after_s", "most"), [(0.2, 0.02, 64), (0.03, 0.045, 4)])
+def test_a_row_that_brings_the_server_down_is_found_and_no_other_is_charged(
+    delay_s: float, dies_after_s: float, most: int
+) -> None:
+    made = Mortal(
+        deadly=lambda body: "row 3 " in body["messages"][-1]["content"],
+        delay_s=delay_s,
+        dies_after_s=dies_after_s,
+    )
+    with Running(made.app()) as running:
+        # One try only, and all are alone in turn for longer than the deadline of one.
+        limits = {"tries": 1, "patience_s": 20.0, "deadline_s": 1.2, "max_concurrency": most}
+        found = draw(OpenAIEngine(server(running, **limits), "m"), 9)
+    failure = found[3]
+    assert isinstance(failure, Failure)
+    assert failure.reason == "connection"
+    assert "went down at 3 tries in a row" in failure.detail
+    assert made.deaths == 3
+    assert [i for i, s in enumerate(found) if isinstance(s, Failure)] == [3]
+
+
 def test_a_lost_connection_is_no_reason_to_forget_the_context() -> None:
     asked = 0
 
@@ -351,7 +373,7 @@ def test_a_dropped_engine_leaves_its_count_and_no_open_file(
     tmp_path: Path, faulty: tuple[Faulty, Running]
 ) -> None:
     made, running = faulty
-    specs = [EngineSpec("openai", f"m{n}", server=server(running)) for n in range(4)]
+    specs = [EngineSpec("openai", f"dropped{n}", server=server(running)) for n in range(4)]
     clients: list[http.Client] = []
 
     def annotate(worker: Worker, rows: list[Ask]) -> list[Reject]:
@@ -371,7 +393,7 @@ def test_a_dropped_engine_leaves_its_count_and_no_open_file(
     assert (again["prompt_tokens"], again["sampled_tokens"]) == (4 * 3, 4 * 5)
     worker.release()
     assert all(c.journal is None for c in clients)
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("http m")]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("http dropped")]
 
 
 def test_it_closes_its_thread_and_connections(faulty: tuple[Faulty, Running]) -> None:

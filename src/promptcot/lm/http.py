@@ -4,8 +4,10 @@ What ends a try decides what happens next:
 
 * too much (429, 503, 529): fewer requests in flight, a pause as long as Retry-After says, and again; never a lost row;
 * a fault (5xx, a timeout, a lost connection, a reply that is not what was asked for): again after a random, growing
-  wait, up to `tries`. While nobody else is answered either, the server is asked for its health first: if it is down,
-  nobody asks it anything until it is back, and the try does not count (the circuit breaker);
+  wait, up to `tries`. After a lost connection, or while nobody else is answered either, the server is asked for its
+  health first: if it is down, nobody asks it anything until it is back, and the try does not count (the circuit
+  breaker). A row may be what brings it down: whose last OUTAGES - 1 tries ended so is sent alone, and given up when the
+  server goes down once more;
 * a refusal (400, 413, 422): the row's own failure, at once;
 * 401, 403, 404, a redirect, a server that stays down, or `MANY_LOST` failures in a row: the run stops with the reason.
 
@@ -36,6 +38,7 @@ from promptcot.lm.server import Server
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 MANY_LOST = 50
+OUTAGES = 3
 LONGEST_DETAIL = 300
 
 
@@ -189,9 +192,11 @@ class Client:
         self, path: str, body: bytes, read: Callable[[Any], T], tokens: int, tries: int
     ) -> T | Failure:
         loop = asyncio.get_running_loop()
-        ends, counted, sent = 0.0, 0, 0
+        ends, counted, sent, outages = 0.0, 0, 0, 0
         while True:
-            mark = await self.gate.enter()
+            came, alone = loop.time(), outages == OUTAGES - 1  # so that no other row is charged with it
+            mark = await self.gate.enter(alone)
+            ends += loop.time() - came if alone else 0.0  # the turns of other suspects are not its own time
             before, answered, trouble = self._answered, False, None
             ends = ends or loop.time() + self.server.deadline_s
             try:
@@ -217,10 +222,18 @@ class Client:
                 self.gate.leave(mark, answered, too_much)
             if trouble.kind == "refused":
                 return Failure(trouble.reason, trouble.detail)
-            if trouble.kind == "fault" and (self._answered > before or await self._healthy(trouble)):
-                counted += 1
+            if trouble.kind == "fault":
+                others = self._answered > before and trouble.reason != "connection"
+                if others or await self._healthy(trouble):
+                    counted, outages = counted + 1, 0
+                else:
+                    outages += trouble.arrived
             if counted >= tries:
                 return Failure(trouble.reason, trouble.detail)
+            if outages >= OUTAGES:
+                return Failure(
+                    "connection", f"the server went down at {OUTAGES} tries in a row: {trouble.detail}"
+                )
             wait = trouble.wait_s or random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**sent))
             if loop.time() + wait >= ends:
                 return Failure("deadline", f"last try: {trouble.reason} {trouble.detail}")
@@ -239,7 +252,9 @@ class Client:
         except TimeoutError:
             raise Trouble("fault", "timeout", f"no reply within {self.server.timeout_s:g} s") from None
         except (OSError, errors.ClientError) as e:
-            raise Trouble("fault", "connection", self._clean(f"{type(e).__name__}: {e}")) from None
+            arrived = not isinstance(e, errors.ClientConnectorError)
+            detail = self._clean(f"{type(e).__name__}: {e}")
+            raise Trouble("fault", "connection", detail, arrived=arrived) from None
         if status != 200:
             if path.startswith("//") and 300 <= status < 500 and status not in (408, 409, 425, 429):
                 # Beside the OpenAI interface: a server that has no such thing says nothing about key or model.
