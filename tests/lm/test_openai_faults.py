@@ -369,6 +369,18 @@ def test_after_a_kill_only_what_has_no_reply_is_asked_again(
     assert len(set(again) & before) <= 4 + 1  # what was in flight, and the damaged line
 
 
+def help_out(folder: Path, running: Running, count: int) -> None:
+    """A shard of attempts, made by a helper (--shard) in a folder of its own."""
+    spec = EngineSpec("openai", "m", server=server(running, max_concurrency=4))
+    fn = partial(attempt, model=spec, params=SamplingParams(max_tokens=9), style="compact", rules=Rules())
+    commit = do_shard(Worker(7), ShardJob(folder, 0, Rollout, [ask(i) for i in range(count)], fn))
+    assert (commit.rows_out, commit.rejected) == (count, 0)
+
+
+def test_a_helper_makes_the_folder_for_its_replies(tmp_path: Path, faulty: tuple[Faulty, Running]) -> None:
+    help_out(tmp_path / "attempts" / "by-1-a", faulty[1], 3)
+
+
 def test_a_dropped_engine_leaves_its_count_and_no_open_file(
     tmp_path: Path, faulty: tuple[Faulty, Running]
 ) -> None:

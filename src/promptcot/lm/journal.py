@@ -22,6 +22,7 @@ class Journal:
         self.path = path
         self.replies: dict[str, Any] = {}
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # a helper's (--shard) is not there yet
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._read()
         except OSError as e:
