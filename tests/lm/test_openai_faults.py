@@ -381,6 +381,24 @@ def test_a_helper_makes_the_folder_for_its_replies(tmp_path: Path, faulty: tuple
     help_out(tmp_path / "attempts" / "by-1-a", faulty[1], 3)
 
 
+# Started anew, or done by another helper, or by the leader.
+@pytest.mark.parametrize("again", ["by-1-b", "by-2-a", "."])
+def test_replies_of_a_killed_helper_are_not_asked_for_again(
+    again: str, tmp_path: Path, faulty: tuple[Faulty, Running]
+) -> None:
+    made, running = faulty
+    step = tmp_path / "attempts"
+    made.plan = rows_only(lambda body, n: "401" if number(body) == 19 and n == 0 else None)
+    with pytest.raises(UserError, match="401"):
+        help_out(step / "by-1-a", running, 20)
+    kept = len(replies_file(step / "by-1-a", 0).read_bytes().splitlines())
+    assert kept >= 16
+    first = len(made.seen)
+    help_out(step / again, running, 20)
+    asked = [s for s in made.seen[first:] if "row " in s.body["messages"][-1]["content"]]
+    assert len(asked) == 20 - kept
+
+
 def test_a_dropped_engine_leaves_its_count_and_no_open_file(
     tmp_path: Path, faulty: tuple[Faulty, Running]
 ) -> None:
