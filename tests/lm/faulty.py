@@ -104,6 +104,28 @@ class Faulty:
             self.inside -= 1
 
 
+@dataclass
+class Mortal(Faulty):
+    """Goes down, with all that it is at, when it is asked something `deadly`; back after some questions for its health."""
+
+    deadly: Callable[[Body], bool] = lambda body: False
+    dies_after_s: float = 0.0
+    deaths: int = 0
+    held: set[Any] = field(default_factory=set)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.held.add(request.transport)
+        try:
+            if self.deadly(await request.json()):
+                await asyncio.sleep(self.dies_after_s)  # the others are under way
+                self.deaths, self.sick = self.deaths + 1, 2
+                for transport in self.held:
+                    transport.abort()
+            return await super()._answer(request)
+        finally:
+            self.held.discard(request.transport)
+
+
 def said(body: Body) -> str:
     """What the server answers: the prompt and the seed, so that a test sees whose answer it got."""
     prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]

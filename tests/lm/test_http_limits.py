@@ -89,6 +89,29 @@ def test_those_who_wait_enter_in_order_and_a_pause_holds_them() -> None:
     assert run(play()) == [(0, 0.0), (1, 1.0), (2, 12.0), (3, 13.0)]
 
 
+def test_one_who_wants_to_be_alone_waits_for_all_others_and_keeps_them_out() -> None:
+    async def play() -> list[tuple[str, float]]:
+        gate, entered, loop = Gate(4), [], asyncio.get_running_loop()
+
+        async def visit(name: str, alone: bool, stay_s: float) -> None:
+            mark = await gate.enter(alone)
+            entered.append((name, round(loop.time(), 2)))
+            await asyncio.sleep(stay_s)
+            gate.leave(mark, True, False)
+
+        stays = [
+            ("a", False, 1.0),
+            ("b", False, 3.0),
+            ("alone", True, 5.0),
+            ("c", False, 1.0),
+            ("d", False, 1.0),
+        ]
+        await asyncio.gather(*(visit(*stay) for stay in stays))
+        return entered
+
+    assert run(play()) == [("a", 0.0), ("b", 0.0), ("alone", 3.0), ("c", 8.0), ("d", 8.0)]
+
+
 def test_one_who_is_cancelled_while_waiting_leaves_no_hole() -> None:
     async def play() -> int:
         gate = Gate(1)

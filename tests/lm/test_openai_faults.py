@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.lm.faulty import FAULTS, Faulty, Plan, Running
+from tests.lm.faulty import FAULTS, Faulty, Mortal, Plan, Running
 
 from promptcot.errors import UserError
 from promptcot.ids import row_seed
@@ -220,6 +220,28 @@ def test_a_server_that_restarts_within_patience_goes_unnoticed(faulty: tuple[Fau
     assert made.sick < 0
 
 
+# It goes down before anybody is answered, and after some were: then those in flight are no more to blame.
+@pytest.mark.parametrize(("delay_s", "dies_after_s", "most"), [(0.2, 0.02, 64), (0.03, 0.045, 4)])
+def test_a_row_that_brings_the_server_down_is_found_and_no_other_is_charged(
+    delay_s: float, dies_after_s: float, most: int
+) -> None:
+    made = Mortal(
+        deadly=lambda body: "row 3 " in body["messages"][-1]["content"],
+        delay_s=delay_s,
+        dies_after_s=dies_after_s,
+    )
+    with Running(made.app()) as running:
+        # One try only, and all are alone in turn for longer than the deadline of one.
+        limits = {"tries": 1, "patience_s": 20.0, "deadline_s": 1.2, "max_concurrency": most}
+        found = draw(OpenAIEngine(server(running, **limits), "m"), 9)
+    failure = found[3]
+    assert isinstance(failure, Failure)
+    assert failure.reason == "connection"
+    assert "went down at 3 tries in a row" in failure.detail
+    assert made.deaths == 3
+    assert [i for i, s in enumerate(found) if isinstance(s, Failure)] == [3]
+
+
 def test_a_lost_connection_is_no_reason_to_forget_the_context() -> None:
     asked = 0
 
@@ -311,6 +333,20 @@ def test_processes_share_the_limit(faulty: tuple[Faulty, Running]) -> None:
     assert made.most_inside == 3
 
 
+def test_processes_share_the_rates_where_each_has_one_request_in_flight_anyway(
+    faulty: tuple[Faulty, Running],
+) -> None:
+    _, running = faulty
+    limits = {"max_concurrency": 1, "requests_per_minute": 60, "tokens_per_minute": 1200}
+    client = OpenAIEngine(server(running, **limits), "m").client
+    for parallel in (4, 2, 1):
+        client.share(parallel)
+        assert client.requests_rate.per_s == 1 / parallel
+        assert client.tokens_rate.per_s == 20 / parallel
+        assert client.gate.most == 1
+    client.close()
+
+
 def test_after_a_kill_only_what_has_no_reply_is_asked_again(
     tmp_path: Path, faulty: tuple[Faulty, Running]
 ) -> None:
@@ -331,6 +367,63 @@ def test_after_a_kill_only_what_has_no_reply_is_asked_again(
     again = [number(s.body) for s in made.seen[first:] if "row " in s.body["messages"][-1]["content"]]
     assert len(again) == 30 - (len(kept) - 1)
     assert len(set(again) & before) <= 4 + 1  # what was in flight, and the damaged line
+
+
+def help_out(folder: Path, running: Running, count: int) -> None:
+    """A shard of attempts, made by a helper (--shard) in a folder of its own."""
+    spec = EngineSpec("openai", "m", server=server(running, max_concurrency=4))
+    fn = partial(attempt, model=spec, params=SamplingParams(max_tokens=9), style="compact", rules=Rules())
+    commit = do_shard(Worker(7), ShardJob(folder, 0, Rollout, [ask(i) for i in range(count)], fn))
+    assert (commit.rows_out, commit.rejected) == (count, 0)
+
+
+def test_a_helper_makes_the_folder_for_its_replies(tmp_path: Path, faulty: tuple[Faulty, Running]) -> None:
+    help_out(tmp_path / "attempts" / "by-1-a", faulty[1], 3)
+
+
+# Started anew, or done by another helper, or by the leader.
+@pytest.mark.parametrize("again", ["by-1-b", "by-2-a", "."])
+def test_replies_of_a_killed_helper_are_not_asked_for_again(
+    again: str, tmp_path: Path, faulty: tuple[Faulty, Running]
+) -> None:
+    made, running = faulty
+    step = tmp_path / "attempts"
+    made.plan = rows_only(lambda body, n: "401" if number(body) == 19 and n == 0 else None)
+    with pytest.raises(UserError, match="401"):
+        help_out(step / "by-1-a", running, 20)
+    kept = len(replies_file(step / "by-1-a", 0).read_bytes().splitlines())
+    assert kept >= 16
+    first = len(made.seen)
+    help_out(step / again, running, 20)
+    asked = [s for s in made.seen[first:] if "row " in s.body["messages"][-1]["content"]]
+    assert len(asked) == 20 - kept
+
+
+def test_a_dropped_engine_leaves_its_count_and_no_open_file(
+    tmp_path: Path, faulty: tuple[Faulty, Running]
+) -> None:
+    made, running = faulty
+    specs = [EngineSpec("openai", f"dropped{n}", server=server(running)) for n in range(4)]
+    clients: list[http.Client] = []
+
+    def annotate(worker: Worker, rows: list[Ask]) -> list[Reject]:
+        for spec in specs:
+            engine: Any = worker.engine(spec)
+            engine.sample(prompts(1), SamplingParams(max_tokens=9))
+            clients.append(engine.client)
+        return [Reject(row.id, "tried") for row in rows]
+
+    worker, job = Worker(7), ShardJob(tmp_path / "attempts", 0, Rollout, [ask(0)], annotate)
+    job.path.mkdir()
+    usage = do_shard(worker, job).usage
+    assert (usage["prompt_tokens"], usage["sampled_tokens"]) == (4 * 3, 4 * 5)
+    assert usage["requests"] == len(made.seen)
+    assert [c.journal is None for c in clients] == [True, True, False, False]
+    again = do_shard(worker, job).usage  # every engine is dropped once, and answers from the journal
+    assert (again["prompt_tokens"], again["sampled_tokens"]) == (4 * 3, 4 * 5)
+    worker.release()
+    assert all(c.journal is None for c in clients)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("http dropped")]
 
 
 def test_it_closes_its_thread_and_connections(faulty: tuple[Faulty, Running]) -> None:

@@ -425,3 +425,24 @@ def test_other_weights_than_the_trainers_are_noticed(
         with pytest.raises(UserError, match="not those in"):
             asked.sample([prompt], SamplingParams(max_tokens=1))
         asked.close()
+
+
+def test_replies_kept_from_other_weights_do_not_vouch_for_the_server(
+    local: TransformersEngine, served: Running, tmp_path: Path
+) -> None:
+    canary.write(tmp_path, local)
+    first = remote(served, weights=str(tmp_path))
+    first.attend(tmp_path / ".replies-00000.jsonl", 1)
+    parts = [Part("c", local.encode("Concepts: sums"), False), Part("x", local.encode("Find it."))]
+    first.score([parts])
+    first.close()
+    trained = TransformersEngine(MODEL_DIR, device="cpu")
+    weights = trained.model.state_dict()
+    weights["model.norm.weight"] *= 1.05
+    trained.model.load_state_dict(weights)
+    with Running(application("pocket", trained, TransformersEngine)) as running:  # killed and started anew
+        second = remote(running, weights=str(tmp_path))
+        second.attend(tmp_path / ".replies-00000.jsonl", 1)
+        with pytest.raises(UserError, match="not those in"):
+            second.score([parts])
+        second.close()

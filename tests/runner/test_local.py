@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.runner import line
@@ -15,9 +19,10 @@ from tests.runner.conftest import digests
 from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
 from promptcot.records import Seed
+from promptcot.runner import ray
 from promptcot.runner.local import LocalRunner, gpu_places, uninterrupted, visible_gpus
 from promptcot.runner.progress import Reporter
-from promptcot.runner.worker import Worker
+from promptcot.runner.worker import Worker, do_shard
 from promptcot.stages.context import asks
 from promptcot.store import Step, View
 from promptcot.team import Team
@@ -46,6 +51,45 @@ def test_a_worker_sees_only_the_gpus_it_holds(tmp_path: Path, monkeypatch: pytes
     with LocalRunner(1, 4, 8, Reporter(quiet=True), Team(tmp_path), {"em": 2.0}) as runner:
         assert runner.pool("em").submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5,7"
         assert runner.pool("em") is runner.pool("em")
+
+
+def shared_by(worker: Worker, rows: list[Seed]) -> list[Seed]:
+    return [Seed(r.id, r.domain, r.level, str(worker.parallel)) for r in rows]
+
+
+def parallel(runner: LocalRunner, stage: Path) -> set[str]:
+    """As how many processes the shards of a map shared a server's limits."""
+    step = Step(stage / "mapped", Seed, {}, {})
+    runner.map(step, line.build()[1], shared_by)
+    return {r.problem for r in step.rows()}
+
+
+def test_limits_are_shared_by_the_workers_that_a_stage_really_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    with LocalRunner(1, 2, 50, Reporter(quiet=True), Team(tmp_path), {"em": 1.0}) as runner:
+        assert parallel(runner, tmp_path / "04_em") == {"1"}
+        assert parallel(runner, tmp_path / "05_synthesize") == {"2"}
+
+
+class Here(Executor):
+    """Stands in for the actors of a cluster: does the shards in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(do_shard(Worker(1), *args))
+        return done
+
+
+def test_a_cluster_says_how_many_share_the_limits_before_its_first_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 5.0}, shutdown=lambda: None)
+    monkeypatch.setattr(ray, "connect", lambda: cluster)
+    monkeypatch.setattr(ray, "RayPool", lambda *_: Here())
+    with ray.RayRunner(1, 0, 10, Reporter(quiet=True), Team(tmp_path)) as runner:
+        assert parallel(runner, tmp_path / "02_annotate") == {"5"}
 
 
 def test_a_worker_that_died_between_two_calls_is_named(tmp_path: Path) -> None:

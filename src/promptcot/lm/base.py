@@ -168,6 +168,10 @@ class Remote(Protocol):
         that share the server's limits."""
         ...
 
+    def close(self) -> None:
+        """Ends its connections and leaves the kept replies where they are. It is not used again."""
+        ...
+
 
 @dataclass(frozen=True)
 class EngineSpec:

@@ -21,7 +21,8 @@ TEXTS = (
     "def solve(values):\n    return sorted(values)[-1] - min(values)\n",
     "The answer is \\boxed{42}.",
 )
-# Mean difference per token, in nats. Weights that are stale after one small step differ by 0.004 (docs/engines.md).
+# Of the differences between the texts' log-probs, over all their tokens, in nats (docs/engines.md). Within a text opposite
+# differences of its tokens cancel: rounding errors mostly do, those of other weights mostly do not.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 ScoreAll = Callable[[Sequence[Layout]], Sequence[dict[str, SpanScore] | Failure]]

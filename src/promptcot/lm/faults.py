@@ -22,10 +22,13 @@ class ServerUnavailable(UserError):
 
 
 class Trouble(Exception):
-    """A try that failed. kind: "too_much", "fault" or "refused"."""
+    """A try that failed. kind: "too_much", "fault" or "refused". arrived: False where the server cannot have seen it."""
 
-    def __init__(self, kind: str, reason: str, detail: str, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, kind: str, reason: str, detail: str, wait_s: float = 0.0, arrived: bool = True
+    ) -> None:
         self.kind, self.reason, self.detail, self.wait_s = kind, reason, detail, wait_s
+        self.arrived = arrived
 
 
 def message(raw: bytes) -> str:

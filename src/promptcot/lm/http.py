@@ -4,8 +4,10 @@ What ends a try decides what happens next:
 
 * too much (429, 503, 529): fewer requests in flight, a pause as long as Retry-After says, and again; never a lost row;
 * a fault (5xx, a timeout, a lost connection, a reply that is not what was asked for): again after a random, growing
-  wait, up to `tries`. While nobody else is answered either, the server is asked for its health first: if it is down,
-  nobody asks it anything until it is back, and the try does not count (the circuit breaker);
+  wait, up to `tries`. After a lost connection, or while nobody else is answered either, the server is asked for its
+  health first: if it is down, nobody asks it anything until it is back, and the try does not count (the circuit
+  breaker). A row may be what brings it down: whose last OUTAGES - 1 tries ended so is sent alone, and given up when the
+  server goes down once more;
 * a refusal (400, 413, 422): the row's own failure, at once;
 * 401, 403, 404, a redirect, a server that stays down, or `MANY_LOST` failures in a row: the run stops with the reason.
 
@@ -21,14 +23,13 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
-from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.lm.base import Failure
+from promptcot.lm.connections import connector, shut
 from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, seconds
 from promptcot.lm.journal import Journal
 from promptcot.lm.limits import Bucket, Gate
@@ -37,6 +38,7 @@ from promptcot.lm.server import Server
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 MANY_LOST = 50
+OUTAGES = 3
 LONGEST_DETAIL = 300
 
 
@@ -65,6 +67,7 @@ class Client:
         )  # fmt: skip
         self.counts = {"requests": 0, "retries": 0, "failed": 0}
         self.journal: Journal | None = None
+        self._parallel = 1
         self._answered = 0  # replies so far: whether anybody was answered meanwhile
         self._lost = 0  # rows lost in a row
         self._mending: asyncio.Task[bool] | None = None
@@ -73,7 +76,7 @@ class Client:
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name=f"http {name}", daemon=True)
         thread.start()
-        self._finalizer = weakref.finalize(self, _shut, self._loop, thread, self._sessions)
+        self._finalizer = weakref.finalize(self, shut, self._loop, thread, self._sessions)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Does `work` in the event loop and waits; an interrupt cancels all its requests."""
@@ -92,8 +95,9 @@ class Client:
 
     def share(self, parallel: int) -> None:
         """Be one of `parallel` processes that use the server's limits together."""
-        most = max(1, self.server.max_concurrency // parallel)
-        if most != self.gate.most:
+        if parallel != self._parallel:
+            self._parallel = parallel
+            most = max(1, self.server.max_concurrency // parallel)  # none could work with less
             self._loop.call_soon_threadsafe(self.gate.resize, most)
             self.requests_rate.resize(self.server.requests_per_minute / parallel)
             self.tokens_rate.resize(self.server.tokens_per_minute / parallel)
@@ -111,8 +115,9 @@ class Client:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def ask(
-        self, path: str, body: dict[str, Any], read: Callable[[Any], T], tokens: int = 0, probe: bool = False
-    ) -> T | Failure:
+        self, path: str, body: dict[str, Any], read: Callable[[Any], T], tokens: int = 0, probe: bool = False,
+        keep: bool = True,
+    ) -> T | Failure:  # fmt: skip
         """What `read` makes of the server's reply to a POST of `body`; a plain value, which the journal can keep.
 
         Args:
@@ -120,11 +125,12 @@ class Client:
             read: Raises BadReply when the reply is not what was asked for.
             tokens: How many the request is expected to take, for the token rate.
             probe: Only to see how the server reacts: two tries, not kept, and a failure is no lost row.
+            keep: False asks the server itself, whatever the journal holds, and leaves the reply out of it.
 
         Raises:
             UserError: the server is gone, wants another key, or does not know the model.
         """
-        journal, data = None if probe else self.journal, json.dumps(body).encode()
+        journal, data = self.journal if keep and not probe else None, json.dumps(body).encode()
         key = blake2b(path.encode() + data, digest_size=16).hexdigest() if journal else ""
         if journal and key in journal.replies:
             self.counts["requests"] += 1
@@ -174,7 +180,7 @@ class Client:
                 headers["Authorization"] = f"Bearer {self._key}"
             local = urlsplit(self.server.base_url).hostname in ("localhost", "127.0.0.1", "::1")
             self._session = self._aiohttp.ClientSession(
-                connector=_connector(self._aiohttp), headers=headers, trust_env=not local,
+                connector=connector(self._aiohttp), headers=headers, trust_env=not local,
                 cookie_jar=self._aiohttp.DummyCookieJar(),
             )  # fmt: skip
             self._sessions.append(self._session)
@@ -186,9 +192,11 @@ class Client:
         self, path: str, body: bytes, read: Callable[[Any], T], tokens: int, tries: int
     ) -> T | Failure:
         loop = asyncio.get_running_loop()
-        ends, counted, sent = 0.0, 0, 0
+        ends, counted, sent, outages = 0.0, 0, 0, 0
         while True:
-            mark = await self.gate.enter()
+            came, alone = loop.time(), outages == OUTAGES - 1  # so that no other row is charged with it
+            mark = await self.gate.enter(alone)
+            ends += loop.time() - came if alone else 0.0  # the turns of other suspects are not its own time
             before, answered, trouble = self._answered, False, None
             ends = ends or loop.time() + self.server.deadline_s
             try:
@@ -214,10 +222,18 @@ class Client:
                 self.gate.leave(mark, answered, too_much)
             if trouble.kind == "refused":
                 return Failure(trouble.reason, trouble.detail)
-            if trouble.kind == "fault" and (self._answered > before or await self._healthy(trouble)):
-                counted += 1
+            if trouble.kind == "fault":
+                others = self._answered > before and trouble.reason != "connection"
+                if others or await self._healthy(trouble):
+                    counted, outages = counted + 1, 0
+                else:
+                    outages += trouble.arrived
             if counted >= tries:
                 return Failure(trouble.reason, trouble.detail)
+            if outages >= OUTAGES:
+                return Failure(
+                    "connection", f"the server went down at {OUTAGES} tries in a row: {trouble.detail}"
+                )
             wait = trouble.wait_s or random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**sent))
             if loop.time() + wait >= ends:
                 return Failure("deadline", f"last try: {trouble.reason} {trouble.detail}")
@@ -236,7 +252,9 @@ class Client:
         except TimeoutError:
             raise Trouble("fault", "timeout", f"no reply within {self.server.timeout_s:g} s") from None
         except (OSError, errors.ClientError) as e:
-            raise Trouble("fault", "connection", self._clean(f"{type(e).__name__}: {e}")) from None
+            arrived = not isinstance(e, errors.ClientConnectorError)
+            detail = self._clean(f"{type(e).__name__}: {e}")
+            raise Trouble("fault", "connection", detail, arrived=arrived) from None
         if status != 200:
             if path.startswith("//") and 300 <= status < 500 and status not in (408, 409, 425, 429):
                 # Beside the OpenAI interface: a server that has no such thing says nothing about key or model.
@@ -341,22 +359,6 @@ class Client:
         return " ".join(text.split())[:LONGEST_DETAIL]
 
 
-def _connector(aiohttp: Any) -> Any:
-    """Connections without a limit of their own (the gate has one), none of them with a reply that nobody asked for.
-
-    aiohttp hands what arrived on an idle connection to the next request: a server that answers twice would give one
-    row another's reply (seen with 3.14; tests/lm/test_openai_faults.py).
-    """
-
-    class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
-        async def _get(self, key: Any, traces: Any) -> Any:
-            while (found := await super()._get(key, traces)) is not None and found.protocol.should_close:
-                found.close()
-            return found
-
-    return Connector(limit=0)
-
-
 def _key(variable: str) -> str:
     if not variable:
         return ""
@@ -368,26 +370,3 @@ def _key(variable: str) -> str:
             do=f"export {variable}=...",
         )
     return key
-
-
-def _shut(loop: asyncio.AbstractEventLoop, thread: threading.Thread, sessions: list[Any]) -> None:
-    """Ends the loop's tasks, sessions and thread; refers to nothing that refers to the client."""
-    if not thread.is_alive() or thread is threading.current_thread():
-        return
-
-    async def end() -> None:
-        tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for session in sessions:
-            await session.close()
-
-    with suppress(
-        TimeoutError, CancelledError, RuntimeError
-    ):  # the thread is a daemon: it ends with the process
-        asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=5.0)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=5.0)
-    if not thread.is_alive():
-        loop.close()

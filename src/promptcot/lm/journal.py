@@ -2,13 +2,15 @@
 
 A shard is a pure function of its rows, done again as a whole after a kill. Its replies are the expensive part; so each
 is appended to one file next to the shard as it arrives, and a restart asks only for those that are missing: at most what
-was in flight. The file goes when the shard's line is written (`promptcot.store`).
+was in flight. What another member of the team (`promptcot.team`) has kept of the shard is read too. The file goes when the
+shard's line is written (`promptcot.store`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +24,31 @@ class Journal:
         self.path = path
         self.replies: dict[str, Any] = {}
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # a helper's (--shard) is not there yet
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._read()
         except OSError as e:
             raise self._unwritable(e) from None
 
     def _read(self) -> None:
+        step = self.path.parent
+        # A helper (--shard) that is started anew has another folder, and a dead one's shard is done by others.
+        for other in (*step.glob(f"by-*/{self.path.name}"), *step.parent.glob(f"by-*/{self.path.name}")):
+            with suppress(FileNotFoundError):  # committed meanwhile
+                self._take(other.read_bytes())
+        os.ftruncate(self._file, self._take(self.path.read_bytes()))  # what a kill cut short
+
+    def _take(self, data: bytes) -> int:
+        """Reads whole lines; returns how many bytes they are."""
         whole = 0
-        for line in self.path.read_bytes().splitlines(keepends=True):
+        for line in data.splitlines(keepends=True):
             try:
                 entry = json.loads(line)
                 self.replies[entry["key"]] = entry["reply"]
             except (ValueError, TypeError, KeyError):
                 pass  # damaged: the request is sent again
             whole += len(line) if line.endswith(b"\n") else 0
-        os.ftruncate(self._file, whole)  # what a kill cut short
+        return whole
 
     def put(self, key: str, reply: Any) -> None:
         """Keeps one reply. A kill of this process loses nothing that was put; no fsync, a power cut may."""

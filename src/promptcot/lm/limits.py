@@ -19,22 +19,24 @@ class Gate:
     def __init__(self, most: int) -> None:
         self.most, self.limit, self.inside = most, float(min(most, START)), 0
         self.growing = True  # no complaint yet: double per round
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None], bool]] = deque()  # and whether alone
+        self._alone = False  # the one inside wants nobody beside it
         self._closed, self._open_at = False, 0.0
         self._cuts = 0
         self.error: Exception | None = None
 
-    async def enter(self) -> int:
-        """Waits for a place. Returns a mark to give back when leaving.
+    async def enter(self, alone: bool = False) -> int:
+        """Waits for a place; with `alone` for all others to leave, and none enters beside it. Returns a mark to give
+        back when leaving.
 
         Raises:
             Exception: what `fail` was told.
         """
         if self.error:
             raise self.error
-        if self._waiting or not self._open():
+        if alone or self._waiting or not self._open():
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
+            self._waiting.append((place, alone))
             self._admit()
             try:
                 await place
@@ -83,7 +85,7 @@ class Gate:
         """Everybody who waits or comes gets `error`, until `heal`."""
         self.error = error
         while self._waiting:
-            place = self._waiting.popleft()
+            place, _ = self._waiting.popleft()
             if not place.done():
                 place.set_exception(error)
 
@@ -94,17 +96,21 @@ class Gate:
 
     def _open(self) -> bool:
         waiting = asyncio.get_running_loop().time() < self._open_at
-        return not self._closed and not waiting and self.inside < int(self.limit)
+        return not (self._closed or waiting or self._alone) and self.inside < int(self.limit)
 
     def _leave(self) -> None:
         self.inside -= 1
+        self._alone = False
         self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._open():
-            place = self._waiting.popleft()
+            place, alone = self._waiting[0]
+            if alone and self.inside and not place.done():
+                break
+            self._waiting.popleft()
             if not place.done():
-                self.inside += 1
+                self.inside, self._alone = self.inside + 1, alone
                 place.set_result(None)
 
 

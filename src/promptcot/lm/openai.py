@@ -9,7 +9,7 @@ need a tokenizer here; without one (hosted models) only messages and plain text 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ class OpenAIEngine(Tokens):
         able = self.client.run(probe.completions(self.client, self.name, self.encode))
         self.scoring = self.client.run(probe.scoring(self.client, self.name, self.encode, able))
         if self.scoring.path:
-            canary.verify(self._weights, self._score_all, self.dtype)
+            # Not from the journal: the server may have been started anew, with other weights.
+            canary.verify(self._weights, partial(self._score_all, keep=False), self.dtype)
         return able
 
     @cached_property
@@ -232,15 +233,17 @@ class OpenAIEngine(Tokens):
             )
         return self._score_all(layouts)
 
-    def _score_all(self, layouts: Sequence[Layout]) -> list[dict[str, SpanScore] | Failure]:
-        return self.client.run(self.client.all([self._score(x) for x in layouts]))
+    def _score_all(
+        self, layouts: Sequence[Layout], keep: bool = True
+    ) -> list[dict[str, SpanScore] | Failure]:
+        return self.client.run(self.client.all([self._score(x, keep) for x in layouts]))
 
-    async def _score(self, layout: Layout) -> dict[str, SpanScore] | Failure:
+    async def _score(self, layout: Layout, keep: bool) -> dict[str, SpanScore] | Failure:
         if layout.first >= layout.last:
             return {name: SpanScore(0.0, 0) for name in layout.spans}
         ids = layout.ids[: layout.last]
         path, body = self.scoring.request(self.name, ids)
-        found = await self.client.ask(path, body, self.scoring.reader(ids), len(ids))
+        found = await self.client.ask(path, body, self.scoring.reader(ids), len(ids), keep=keep)
         if isinstance(found, Failure):
             return found
         self._counts["scored_tokens"] += len(layout.ids)

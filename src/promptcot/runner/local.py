@@ -52,6 +52,7 @@ class LocalRunner:
         self.seed, self.shard_rows, self.reporter, self.team = seed, shard_rows, reporter, team
         self.asked = workers
         self.workers = workers or psutil.cpu_count(logical=False) or os.cpu_count() or 1
+        self._running = self.workers  # of the running pool, which has fewer where GPUs are
         self.gpus, self.domains = dict(gpus or {}), tuple(domains)
         self._pool: Executor | None = None
         self._held = 0.0  # GPUs per worker of the running pool
@@ -89,24 +90,27 @@ class LocalRunner:
         """A pool of workers, each with `gpus` GPUs of its own (a share of one when below 1)."""
         context = multiprocessing.get_context("spawn")
         places = gpu_places(stage, gpus, visible_gpus()) if gpus else []
-        workers = min(self.workers, len(places)) if gpus else self.workers
+        self._running = min(self.workers, len(places)) if gpus else self.workers
         slots = context.Queue() if gpus else None
-        for place in places[:workers]:
+        for place in places[: self._running]:
             assert slots is not None
             slots.put(place)
         return ProcessPoolExecutor(
-            workers,
+            self._running,
             mp_context=context,
             initializer=start,
             initargs=(self.seed, os.getpid(), slots, self.domains),
         )
+
+    def _pool_of(self, step: Step[Any]) -> Executor:
+        return self.pool(step.path.parent.name[3:])
 
     def _submit(self, step: Step[Any], call: Callable[..., T], *args: Any) -> Future[T]:
         self._submitted = [f for f in self._submitted if not f.done()]
         # A pool that is interrupted while it starts its workers loses track of one, and waits for it for ever.
         with uninterrupted():
             try:
-                future = self.pool(step.path.parent.name[3:]).submit(call, *args)
+                future = self._pool_of(step).submit(call, *args)
             except BrokenProcessPool:  # it died between two calls
                 raise _dead_worker() from None
             self._submitted.append(future)
@@ -141,7 +145,9 @@ class LocalRunner:
         self, step: Step[Any], rows: Sequence[Record], shards: Sequence[int], fn: MapFunction, bar: Bar
     ) -> None:
         home, size = self.team.home(step), self.shard_rows
-        parallel = min(self.workers, len(shards)) * self.team.count
+        with uninterrupted():
+            self._pool_of(step)  # only its start says how many workers there are
+        parallel = min(self._running, len(shards)) * self.team.count
         pending: set[Future[Commit]] = set()
         try:
             for shard in shards:
@@ -149,7 +155,7 @@ class LocalRunner:
                 pending.add(
                     self._submit(step, call_shard, ShardJob(home, shard, step.record, chunk, fn, parallel))
                 )
-                if len(pending) >= 2 * self.workers:
+                if len(pending) >= 2 * self._running:
                     pending = self._collect(step, pending, bar)
             while pending:
                 pending = self._collect(step, pending, bar)

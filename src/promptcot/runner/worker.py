@@ -42,6 +42,7 @@ class Worker:
         self.seed, self.busy_s = seed, 0.0
         self._engines: OrderedDict[EngineSpec, Engine] = OrderedDict()
         self._before: dict[EngineSpec, dict[str, int]] = {}
+        self._counted: dict[str, int] = {}  # since the last `usage()`
         self.replies: Path | None = None  # where remote engines keep the replies of the shard at hand
         self.parallel = 1  # processes that share a server's limits
 
@@ -51,8 +52,7 @@ class Worker:
             from promptcot.lm.load import load_engine
 
             while len(self._engines) >= MAX_ENGINES:
-                gone, _ = self._engines.popitem(last=False)
-                self._before.pop(gone, None)
+                self._drop(next(iter(self._engines)))
             self._engines[spec] = load_engine(spec)
         self._engines.move_to_end(spec)
         engine = self._engines[spec]
@@ -62,23 +62,32 @@ class Worker:
 
     def release(self) -> None:
         """Forget all engines, and the servers of this run that hold a GPU: a training needs the memory."""
-        self._engines.clear()
-        self._before.clear()
+        for spec in list(self._engines):
+            self._drop(spec)
         managed.make_way()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
 
+    def _drop(self, spec: EngineSpec) -> None:
+        self._count(spec)
+        engine = self._engines.pop(spec)
+        del self._before[spec]
+        if isinstance(engine, Remote):
+            engine.close()
+
+    def _count(self, spec: EngineSpec) -> None:
+        now, before = self._engines[spec].usage(), self._before.get(spec, {})
+        for key, value in now.items():
+            self._counted[key] = self._counted.get(key, 0) + value - before.get(key, 0)
+        self._before[spec] = dict(now)
+
     def usage(self) -> dict[str, int]:
-        """What all engines counted since the last call."""
-        total: dict[str, int] = {}
-        for spec, engine in self._engines.items():
-            now = engine.usage()
-            before = self._before.get(spec, {})
-            for key, value in now.items():
-                total[key] = total.get(key, 0) + value - before.get(key, 0)
-            self._before[spec] = dict(now)
+        """What all engines counted since the last call, those dropped meanwhile among them."""
+        for spec in self._engines:
+            self._count(spec)
+        total, self._counted = self._counted, {}
         return {k: v for k, v in sorted(total.items()) if v}
 
     def engine_s(self) -> float:
