@@ -14,7 +14,7 @@ class Server(BaseModel):
     """An OpenAI-compatible server. Nothing here changes results.
 
     base_url: up to and including `/v1`. api_key_env: the environment variable that holds the key; the key itself is
-    never in a recipe. max_concurrency: requests in flight at most, of all workers together. requests_per_minute,
+    never in a recipe. max_concurrency: requests in flight, of all workers together, at least one for each. requests_per_minute,
     tokens_per_minute: 0 = no limit. timeout_s: of one try. deadline_s: of one row with all its tries. tries: after
     which a row is rejected. patience_s: how long the server may be down before the run stops.
     """
