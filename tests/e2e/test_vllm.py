@@ -270,7 +270,10 @@ def until(true: Callable[[], object], within_s: float, what: str) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(("trained", "starts"), [("adapters", 1), ("weights", 4)])
+@pytest.mark.parametrize(
+    ("trained", "starts"),
+    [("adapters", 1), ("weights", 5)],  # q and p before and after, and p without the E-step
+)
 def test_the_whole_em_through_vllm_with_a_kill_in_between(
     trained: str, starts: int, wide: Path, vllm_python: str, tmp_path: Path
 ) -> None:
