@@ -132,16 +132,18 @@ class Killer:
         between: What else happens to the run directory at the first end of the command after so many kills.
         during: The same at a moment of its own; (begin, end) of something that makes the command fail with an error.
         only: The victims that are killed; all kinds by default.
+        most_in_a_stage: Kills while one stage is at work, so that long ones leave some to the others.
     """
 
     def __init__(
         self, seed: int, most_changes: int, most_delay_s: float, server: Served | None = None,
         between: dict[int, Callable[[random.Random], str]] | None = None, during: Sequence[Trouble] = (),
-        only: Collection[str] = (),
+        only: Collection[str] = (), most_in_a_stage: int = 1000,
     ) -> None:  # fmt: skip
         self.rng, self.kills = random.Random(seed), Counter[tuple[str, str]]()
         self.most_changes, self.most_delay_s, self.server = most_changes, most_delay_s, server
         self.between, self.during, self.only = dict(between or {}), [*during], only
+        self.damaged, self.most_in_a_stage = 0, most_in_a_stage
         ctypes.CDLL(None).prctl(SUBREAPER, 1)
         self.before = _children()
         self.cpu_before_s, self.started = _cpu_s(), time.monotonic()
@@ -151,6 +153,7 @@ class Killer:
         while not self._session(command, path, kills):
             for at in [n for n in self.between if self.kills.total() >= n]:
                 self._note(self.between.pop(at)(self.rng))
+                self.damaged += 1
         assert not self.between, f"the run was finished after {self.kills.total()} kills"
         assert not self.during, f"the run was finished without {[t.name for t in self.during]}"
 
@@ -187,7 +190,7 @@ class Killer:
                 command, env=environment(), cwd=ROOT, stderr=errors, start_new_session=True
             )
             before = committed(path)
-            while self._moment(process, path, self.kills.total() < kills or bool(self.during)):
+            while self._moment(process, path, self.kills.total() < kills):
                 trouble = next((t for t in self.during if t.fits(path)), None)
                 if trouble:
                     trouble.begin()
@@ -201,7 +204,9 @@ class Killer:
             self._all_gone()
             errors.seek(0)
             text = errors.read()
-        assert committed(path) >= before, "a committed shard is gone"
+        assert committed(path) >= before - self.damaged, (
+            "a committed shard is gone"
+        )  # a damaged one is made again
         if process.returncode == 0:
             return True
         excuses = [e for e in excuses if e != "server"]  # that is no reason to end
@@ -211,18 +216,26 @@ class Killer:
             assert "Traceback" not in text, text
         return False
 
-    def _moment(self, process: subprocess.Popen[bytes], path: Path, soon: bool) -> bool:
-        """Wait for the next moment to strike; False when the command has ended."""
+    def _moment(self, process: subprocess.Popen[bytes], path: Path, kills: bool) -> bool:
+        """Wait for the next moment to strike, after the last kill for one that fits a trouble; False when the command has
+        ended."""
         left = self.rng.randint(1, self.most_changes)
         seen, since = state(path), time.monotonic()
-        while process.poll() is None and (left or not soon):
+        while process.poll() is None and (left or not kills or self._enough(path)):
+            if not kills and any(t.fits(path) for t in self.during):
+                return True
             time.sleep(0.05)
             now = state(path)
             if now != seen:
                 left, seen, since = max(0, left - 1), now, time.monotonic()
             assert time.monotonic() - since < LONGEST_S, "nothing happens any more"
-        time.sleep(self.rng.uniform(0.0, self.most_delay_s) if soon else 0.0)
+        time.sleep(self.rng.uniform(0.0, self.most_delay_s) if kills else 0.0)
         return process.poll() is None
+
+    def _enough(self, path: Path) -> bool:
+        """Whether the stage at work has had its kills."""
+        stage = stage_at_work(path)
+        return sum(n for (where, _), n in self.kills.items() if where == stage) >= self.most_in_a_stage
 
     def _kill(self, process: subprocess.Popen[bytes], path: Path) -> list[str]:
         """Kill something; returns what, or nothing where it had ended before."""
