@@ -52,7 +52,7 @@ def digests(path: Path) -> dict[str, str]:
 
 def committed(path: Path) -> int:
     """Committed shards."""
-    return sum(_lines(f) for f in path.rglob("commits.jsonl"))
+    return sum(_lines(f) for f in path.glob("*/*/commits.jsonl"))
 
 
 def stage_at_work(path: Path) -> str:
