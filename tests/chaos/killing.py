@@ -217,12 +217,11 @@ class Killer:
         return False
 
     def _moment(self, process: subprocess.Popen[bytes], path: Path, kills: bool) -> bool:
-        """Wait for the next moment to strike, after the last kill for one that fits a trouble; False when the command has
-        ended."""
+        """Wait for the next moment to kill, or for one that fits a trouble; False when the command has ended."""
         left = self.rng.randint(1, self.most_changes)
         seen, since = state(path), time.monotonic()
         while process.poll() is None and (left or not kills or self._enough(path)):
-            if not kills and any(t.fits(path) for t in self.during):
+            if any(t.fits(path) for t in self.during):
                 return True
             time.sleep(0.05)
             now = state(path)

@@ -122,8 +122,8 @@ def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> N
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
     with Served() as calm, Served() as server, disk(path.parent) as fills:
         killer = Killer(
-            seed=11, most_changes=4, most_delay_s=1.0, server=server, during=fills,
-            between=damage(path, 10, 20, 30), most_in_a_stage=10,
+            seed=11, most_changes=3, most_delay_s=1.0, server=server, during=fills,
+            between=damage(path, 10, 20, 30), most_in_a_stage=14,
         )  # fmt: skip
         command = run(corridor(tmp_path, server), path)
         survives(killer, run(corridor(tmp_path, calm), whole), command, kills=50)
