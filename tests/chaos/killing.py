@@ -221,7 +221,7 @@ class Killer:
         left = self.rng.randint(1, self.most_changes)
         seen, since = state(path), time.monotonic()
         while process.poll() is None and (left or not kills or self._enough(path)):
-            if any(t.fits(path) for t in self.during):
+            if any(t.fits(path) for t in self.during) or (kills and self._server_is_due(path)):
                 return True
             time.sleep(0.05)
             now = state(path)
@@ -235,6 +235,10 @@ class Killer:
         """Whether the stage at work has had its kills."""
         stage = stage_at_work(path)
         return sum(n for (where, _), n in self.kills.items() if where == stage) >= self.most_in_a_stage
+
+    def _server_is_due(self, path: Path) -> bool:
+        """Whether the server is asked, and was never killed so far: it is asked for moments only."""
+        return self.server is not None and asking(path) and not any(v == "server" for _, v in self.kills)
 
     def _kill(self, process: subprocess.Popen[bytes], path: Path) -> list[str]:
         """Kill something; returns what, or nothing where it had ended before."""
@@ -252,7 +256,8 @@ class Killer:
             victims = {name: found for name, found in victims.items() if name in self.only}
         if not victims:
             return []
-        victim = self.rng.choice(sorted(victims))
+        due = "server" in victims and self._server_is_due(path)
+        victim = "server" if due else self.rng.choice(sorted(victims))
         target = self.rng.choice(victims[victim])
         try:
             target.kill()
