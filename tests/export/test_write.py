@@ -177,6 +177,20 @@ def test_the_command_lists_writes_and_says_what_it_wrote(run_dir: Path, tmp_path
     assert {p.name for p in (tmp_path / "v").iterdir()} == {"problems.parquet", "README.md", "manifest.json"}
 
 
+def test_programs_can_read_what_the_command_says(run_dir: Path, tmp_path: Path) -> None:
+    listed = json.loads(cli("--list", "--json").stdout)
+    assert listed["trl"]["tables"] == ["problems", "pairs", "traces", "triples"]
+    assert list(listed)[-1] == "hub"
+    out = tmp_path / "v"
+    written = json.loads(cli(run_dir, "--to", "verl", "--table", "problems", "--out", out, "--json").stdout)
+    assert written["folder"] == str(out)
+    assert written["tables"] == {"problems": {"file": "problems.parquet", "rows": 2}}
+    shown = cli(
+        run_dir, "--to", "hub", "--dry-run", "--license", "mit", "--out", tmp_path / "h", "--json"
+    ).stdout
+    assert json.loads(shown)["license"] == "mit"
+
+
 WRONG = [
     (("--to", "nowhere"), "no target 'nowhere'"),
     (("--to", "verl", "--table", "pairs"), "takes no table 'pairs'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ def export(
     public: Annotated[bool, typer.Option("--public", help="With --to hub: not a private repository.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --to hub: write and show, push nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the targets and end.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Machine-readable output: the manifest, or the targets.")] = False,
 ) -> None:  # fmt: skip
     """Write a run's tables in the shape of a trainer, or push them to the Hub."""
     from promptcot.export import hub, registry
@@ -33,7 +35,7 @@ def export(
     from promptcot.rundir import saved_recipe
 
     if list_:
-        _list()
+        _list(json_)
         return
     if run is None or not to:
         raise UserError(
@@ -46,15 +48,19 @@ def export(
         hub.need_license(stated)
     folder = out or run / "exports" / (f"{to}-{model}" if model else to)
     manifest = _write(run, registry.target(to), table or [], model, folder, limit, license_)
-    if to != registry.HUB:
+    if json_:
+        print(json.dumps({"folder": str(folder), **manifest}, indent=1))
+    elif to != registry.HUB or dry_run:
         _print(manifest, folder)
+    if to != registry.HUB or (dry_run and json_):
         return
     if dry_run:
-        _print(manifest, folder)
         print("\n" + (folder / "README.md").read_text(encoding="utf-8"))
         print(f"Dry run: nothing was pushed. These files would go to '{repo or 'OWNER/NAME'}'.")
         return
-    print(hub.push(folder, repo, "model" if model else "dataset", private=not public))
+    pushed = hub.push(folder, repo, "model" if model else "dataset", private=not public)
+    if not json_:
+        print(pushed)
 
 
 def _check(to: str, model: str, repo: str, public: bool, dry_run: bool) -> None:
@@ -86,9 +92,13 @@ def _write(
     return write(target, tables, origin(run, steps, license), folder, limit)
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     from promptcot.export.registry import HUB, HUB_LINE, TARGETS
 
+    if as_json:
+        found = {name: {"about": t.line, "tables": list(t.data)} for name, t in TARGETS.items()}
+        print(json.dumps({**found, HUB: {"about": HUB_LINE, "tables": []}}, indent=1))
+        return
     for name, target in TARGETS.items():
         print(f"{name:<15}{target.line}; tables: {', '.join(target.data)}")
     print(f"{HUB:<15}{HUB_LINE}")
