@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.docs.scripts import script
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def builder() -> ModuleType:
-    spec = spec_from_file_location("build", ROOT / "docs" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["cli.md", "recipe.md", "new-domain.md", "errors.md", "corridor.svg"])
 def test_a_generated_page_is_not_stale(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == builder().PAGES[name](), "stale: python docs/build.py"
+    assert (ROOT / "docs" / name).read_text() == script("build").PAGES[name](), "stale: python docs/build.py"
 
 
 def test_every_section_of_a_recipe_has_its_keys_on_the_page() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.docs.scripts import script
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "analysis" / "report_sample.json"
@@ -15,12 +15,7 @@ SAMPLE = ROOT / "tests" / "analysis" / "report_sample.json"
 
 @pytest.fixture(scope="module")
 def measured() -> ModuleType:
-    spec = spec_from_file_location("measured", ROOT / "docs" / "measured.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("measured")
 
 
 def test_a_run_gets_its_funnel_em_labels_scores_and_difficulty(measured: ModuleType) -> None:

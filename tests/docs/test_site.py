@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.docs.scripts import script
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("mkdocs", reason="needs mkdocs: pip install 'promptcot[dev]'")
@@ -29,13 +30,7 @@ def test_the_site_builds_strictly_and_asks_nobody_else(tmp_path: Path) -> None:
 
 
 def test_a_link_out_of_the_pages_is_text_and_one_to_nothing_stays() -> None:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("docs_pages", ROOT / "docs" / "pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
+    pages = script("pages")
     text = (
         "[log](LOG.md) [plan](docs/scale.md#x) ![r](docs/report.png) [no](docs/none.md) [web](https://a.b/c)"
     )
