@@ -52,15 +52,13 @@ def export(
         print(json.dumps({"folder": str(folder), **manifest}, indent=1))
     elif to != registry.HUB or dry_run:
         _print(manifest, folder)
-    if to != registry.HUB or (dry_run and json_):
-        return
-    if dry_run:
+    if dry_run and not json_:
         print("\n" + (folder / "README.md").read_text(encoding="utf-8"))
         print(f"Dry run: nothing was pushed. These files would go to '{repo or 'OWNER/NAME'}'.")
-        return
-    pushed = hub.push(folder, repo, "model" if model else "dataset", private=not public)
-    if not json_:
-        print(pushed)
+    if to == registry.HUB and not dry_run:
+        pushed = hub.push(folder, repo, "model" if model else "dataset", private=not public)
+        if not json_:
+            print(pushed)
 
 
 def _check(to: str, model: str, repo: str, public: bool, dry_run: bool) -> None:
