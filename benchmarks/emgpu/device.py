@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import sys
 import time
@@ -23,7 +24,7 @@ PEAKS_BF16 = {
 
 def known_peak(name: str) -> float | None:
     """Dense bf16 FLOP/s of the device called `name`, or None."""
-    return next((1e12 * peak for key, peak in PEAKS_BF16.items() if key in name), None)
+    return next((1e12 * peak for key, peak in PEAKS_BF16.items() if re.search(rf"\b{key}\b", name)), None)
 
 
 def gemm_peak(device: torch.device, dtype: torch.dtype, size: int) -> float:

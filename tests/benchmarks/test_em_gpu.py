@@ -75,7 +75,9 @@ def test_rates_count_the_work_of_each_kind(ran: tuple[str, dict[str, Any]]) -> N
     for rate in report["rates"].values():
         assert rate["tokens"] > 0
         assert rate["tokens_per_s"] > 0
-        assert 0 < rate["share_of_peak"] < 1
+        # not "< 1": the peak was measured before the work, perhaps on a core that was busier then
+        assert rate["share_of_peak"] * report["peak_flop_per_s"] == pytest.approx(rate["model_flop_per_s"])
+        assert rate["model_flop_per_s"] > 0
 
 
 @pytest.mark.slow
