@@ -18,7 +18,8 @@ from promptcot.errors import UserError
 
 FOLDER = "tracking"
 PROJECT = "promptcot"
-_PROJECT_KEYS = ("WANDB_PROJECT", "MLFLOW_EXPERIMENT_NAME", "TRACKIO_PROJECT")
+_PROJECTS = {"wandb": "WANDB_PROJECT", "mlflow": "MLFLOW_EXPERIMENT_NAME", "trackio": "TRACKIO_PROJECT"}
+_RUN_NAMES = {"wandb": "name", "mlflow": "run_name", "trackio": "name"}  # as each one's start calls it
 
 
 def check(trackers: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def arguments(out: Path, trackers: Sequence[str]) -> dict[str, Any]:
         return {"report_to": "none"}
     run, name = out.parents[2], "/".join(out.parts[-3:-1])
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / FOLDER / name)
-    for key in _PROJECT_KEYS:
+    for key in _PROJECTS.values():
         os.environ.setdefault(key, PROJECT)
     return {
         "report_to": list(trackers),
@@ -62,16 +63,18 @@ def send(report: Mapping[str, Any], run: Path, trackers: Sequence[str]) -> None:
     from accelerate.utils import ProjectConfiguration
 
     folder = str(run / FOLDER)
-    accelerator = Accelerator(
-        cpu=True, log_with=list(trackers), project_config=ProjectConfiguration(folder, folder)
-    )
-    names = {"wandb": {"name": run.name}, "mlflow": {"run_name": run.name}, "trackio": {"name": run.name}}
-    accelerator.init_trackers(
-        os.environ.get("WANDB_PROJECT", PROJECT), init_kwargs={t: names[t] for t in trackers if t in names}
-    )
-    for step, values in sorted(metrics(report).items()):
-        accelerator.log(values, step=step)
-    accelerator.end_training()
+    for (
+        tracker
+    ) in trackers:  # one at a time: accelerate takes one project for all, and each has its own variable
+        accelerator = Accelerator(
+            cpu=True, log_with=tracker, project_config=ProjectConfiguration(folder, folder)
+        )
+        project = os.environ.get(_PROJECTS.get(tracker, ""), PROJECT)
+        name = {_RUN_NAMES[tracker]: run.name} if tracker in _RUN_NAMES else {}
+        accelerator.init_trackers(project, init_kwargs={tracker: name})
+        for step, values in sorted(metrics(report).items()):
+            accelerator.log(values, step=step)
+        accelerator.end_training()
 
 
 def metrics(report: Mapping[str, Any]) -> dict[int, dict[str, float]]:
