@@ -4,17 +4,19 @@
 # make docs   the pages as a site, in site/; warnings are errors
 # make dist   wheel and sdist in dist/, each installed into an empty environment, where the tiny recipe runs
 # make e2e-vllm  a real vLLM (on the CPU, 3 GB, in an environment of its own) against the models in process
+# make e2e-llama-cpp  a real llama-cpp-python, likewise; its first run compiles it, 10 to 30 minutes
 # Each sets up .venv by itself and is quick the second time.
 
 PYTHON ?= python3
 VENV := .venv
 VLLM := .venv-vllm
+LLAMA := .venv-llama
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check docs dist e2e-vllm setup sandbox browser clean
+.PHONY: demo test check docs dist e2e-vllm e2e-llama-cpp setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
@@ -45,6 +47,9 @@ dist: setup sandbox
 e2e-vllm: setup $(VLLM)/.ready
 	PROMPTCOT_VLLM_PYTHON="$(CURDIR)/$(VLLM)/bin/python" VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind TORCHDYNAMO_DISABLE=1 \
 	  $(BIN)/python -m pytest -m e2e_vllm -n 0 -s tests/e2e
+
+e2e-llama-cpp: setup $(LLAMA)/.ready
+	PROMPTCOT_LLAMA_CPP_PYTHON="$(CURDIR)/$(LLAMA)/bin/python" $(BIN)/python -m pytest -m e2e_llama_cpp -n 0 -s tests/e2e
 
 setup: $(VENV)/.ready
 
@@ -78,5 +83,11 @@ $(VLLM)/.ready: $(VENV)/.ready
 	$(BIN)/uv pip uninstall --quiet --python $(VLLM)/bin/python torchvision torchaudio torchcodec
 	touch $@
 
+$(LLAMA)/.ready: $(VENV)/.ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LLAMA)
+	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(BIN)/uv pip install --quiet --python $(LLAMA)/bin/python \
+	  "llama-cpp-python[server]==0.3.36" gguf safetensors
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VLLM) runs build dist site
+	rm -rf $(VENV) $(VLLM) $(LLAMA) runs build dist site

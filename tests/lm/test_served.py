@@ -16,7 +16,7 @@ from aiohttp import web
 from tests.lm.faulty import Running
 
 from promptcot.errors import UserError
-from promptcot.lm import canary
+from promptcot.lm import canary, probe
 from promptcot.lm.base import EngineSpec, Failure, Part, Prompt, Sample, SamplingParams
 from promptcot.lm.openai import OpenAIEngine
 from promptcot.lm.serve import Batcher, application
@@ -322,12 +322,8 @@ def silent(body: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
 
 def hosted(body: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any] | None:
     """An API that knows no additions."""
-    strange = {
-        "return_token_ids",
-        "skip_special_tokens",
-        "prompt_logprobs",
-        "return_tokens_as_token_ids",
-    } & set(body)
+    strange = set(probe.WITH_IDS[0]) | set(probe.WITH_IDS[1]) | set(probe.LLAMA_CPP) | {"prompt_logprobs"}
+    strange &= set(body)
     return None if strange or "meta_info" in reply else reply
 
 
@@ -360,6 +356,34 @@ def test_a_server_that_fails_the_self_test_may_not_score_but_samples_where_it_is
             assert sample.tokens > 0
             with pytest.raises(UserError, match="does not return token ids"):
                 engine.sample([Prompt(3, ids=(1, 2, 3))], SamplingParams(max_tokens=9))
+        engine.close()
+
+
+def by_its_own_defaults(
+    names: dict[str, Any], body: dict[str, Any], reply: dict[str, Any]
+) -> dict[str, Any] | None:
+    """A server without token ids that penalises and truncates where it is not told, by these names, to let it be."""
+    if body.get("top_k", 0) < names["top_k"]:  # llama-cpp-python refuses -1
+        return None
+    for choice in without(reply, "token_ids").get("choices", []):
+        if not names.items() <= body.items():
+            said = choice.get("message", choice)
+            said["content" if "message" in choice else "text"] += ", not as asked"
+    return reply
+
+
+@pytest.mark.parametrize("names", [probe.PLAINLY, probe.LLAMA_CPP], ids=["sglang", "llama.cpp"])
+def test_a_server_without_token_ids_is_told_too_to_draw_plainly(
+    names: dict[str, Any], local: TransformersEngine
+) -> None:
+    turns = (("user", "What is 1 + 2?"),)
+    with tampered(local, partial(by_its_own_defaults, names)) as running:
+        engine = remote(running)
+        for prompt in (Prompt(3, messages=turns), Prompt(3, text="The sum")):
+            mine, theirs = (e.sample([prompt], SamplingParams(max_tokens=9))[0] for e in (local, engine))
+            assert isinstance(mine, Sample)
+            assert isinstance(theirs, Sample)
+            assert theirs.text == mine.text
         engine.close()
 
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from promptcot.cli import app
@@ -121,6 +123,65 @@ def test_the_counts_behind_the_em_follow_the_yields_and_limits() -> None:
     assert work["distill: training of the student"].tokens == Range.of(16 * 70)
     # solver before and after, student after; the student before is the solver before; answers end at max_tokens
     assert work["evaluate: attempts"].tokens == Range.of(20 * 2 * 3 * 15)
+
+
+def test_benchmarks_and_tracked_seeds_are_counted_for_every_model_that_is_asked() -> None:
+    play = {
+        "model": {"model": "pocket"},
+        "rollouts": 4,
+        "rounds": 3,
+        "track": 5,
+        "track_samples": 2,
+        "training": {"lr": 1e-6},
+    }
+    other = {"student": {"model": "other"}, "teacher": {"engine": "pocket-teacher"}, "training": {"lr": 1e-4}}
+    label = {"model": {"model": "pocket"}, "problems": 20}
+    scored = {"benchmarks": {"aime24": {}, "lcb_v5": {"problems": 9, "samples": 2}}, "benchmark_sampling": {"max_tokens": 15},
+              "model": {"model": "third"}}  # fmt: skip
+    flow = small(label=label, selfplay=play, distill=other, evaluate=scored)
+    found = [w for w in flow.work() if w.what == "attempts at benchmarks"]
+    each = 30 * 16 + 9 * 2  # the paper's 30 problems and 16 attempts where the recipe says nothing
+    assert [(w.model.model, w.requests.mid) for w in found] == [
+        ("pocket", 2 * each),
+        ("other", 2 * each),
+        ("third", each),
+    ]
+    assert {w.tokens_each for w in found} == {Range.of(15)}
+    same = small(label=label, selfplay=play, distill={**other, "student": play["model"]}, evaluate=scored)
+    asked = [w.requests.mid for w in same.work() if w.what == "attempts at benchmarks"]
+    assert asked == [3 * each, each]  # before both regimes once
+    # before the first round and after each; a stop rule may end it after one round, a third of the problems
+    assert by_name(flow)["selfplay: attempts at tracked seeds"].requests == Range.of(4 * 5 * 2)
+    stopped = by_name(small(label=label, selfplay={**play, "stop": True}))
+    assert stopped["selfplay: attempts at tracked seeds"].requests == Range(2 * 5 * 2, 40, 40)
+    assert stopped["selfplay: rollouts"].requests.low == pytest.approx(10 * 4 / 3)
+    assert stopped["selfplay: rollouts"].requests.high == pytest.approx(10 * 4)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_problems_taken_over_from_a_file_are_counted_and_nothing_is_written(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"problems.{kind}"
+    recipe = {
+        "synthesize": {"path": str(path)},
+        "label": {"model": {"model": "pocket"}},
+    }
+    with pytest.raises(UserError, match=r"synthesize\.problems is 0"):
+        small(**recipe)
+    if kind == "jsonl":
+        path.write_text('{"problem": "a"}\n' * 6)
+    else:
+        parquet.write_table(pa.table({"problem": ["a"] * 6}), path)
+    work = by_name(small(**recipe))
+    assert work["label: attempts"].requests == Range.of(6 * 0.5 * 8)
+    assert not [name for name in work if name.startswith("synthesize")]
+
+
+def test_an_evaluation_of_one_model_alone_can_be_planned() -> None:
+    recipe = parse({"name": "alone", "evaluate": {"model": {"model": "x-7B"}, "benchmarks": {"aime24": {}}}})
+    (work,) = Flow(recipe, Figures()).work()
+    assert (work.what, work.requests) == ("attempts at benchmarks", Range.of(480))
 
 
 def test_hours_are_tokens_over_throughput() -> None:

@@ -27,18 +27,20 @@ TOLERANCE = (
 # Additions to a request, from the best to none at all; a server that refuses one is asked with the next.
 KEEP_SPECIALS = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
 # Said aloud, for vLLM and SGLang else take what the model's generation_config.json recommends (Qwen's: top_k 20), and
-# then draw from another distribution than the one whose log-probs they give.
+# then draw from another distribution than the one whose log-probs they give. llama-cpp-python, which has other names for
+# it, by itself penalises repetition (1.1) and takes the best 40 only.
 PLAINLY = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-DIALECTS: tuple[dict[str, Any], ...] = (
+LLAMA_CPP = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
+WITH_IDS: tuple[dict[str, Any], ...] = (
     {"return_token_ids": True, **KEEP_SPECIALS, **PLAINLY},
     {"return_tokens_as_token_ids": True, **KEEP_SPECIALS, **PLAINLY},
-    {},
 )
+WITHOUT_IDS: tuple[dict[str, Any], ...] = (PLAINLY, LLAMA_CPP, {})
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What one endpoint does. extras: what to add to every request to get token ids. limit: its name for max_tokens.
+    """What one endpoint does. extras: what to add to every request to get token ids, and draws as asked for. limit: its name for max_tokens.
 
     seed: the same seed repeats and another one differs. n, stop: honoured. prompt_ids: takes token ids.
     """
@@ -91,7 +93,7 @@ async def completions(client: Client, model: str, encode: Callable[[str], Sequen
     """
     ids, why = list(encode(TEXT)), ""
     for prompt in (ids, TEXT):
-        for extras in DIALECTS:
+        for extras in (*WITH_IDS, *WITHOUT_IDS):
             able = Abilities("/completions", extras, prompt_ids=prompt is ids, logprobs=True)
             found = await _ask(client, able, {"model": model, "prompt": prompt}, replies.completion)
             if isinstance(found, Failure):
@@ -101,7 +103,7 @@ async def completions(client: Client, model: str, encode: Callable[[str], Sequen
                 why = f"{len(ids)} tokens were sent, the server read {found['prompt_tokens']}"
                 continue
             able = replace(able, token_ids=found["ids"] is not None, logprobs=found["logps"] is not None)
-            if able.token_ids or not extras:
+            if able.token_ids or extras in WITHOUT_IDS:
                 return await _habits(
                     client, able, {"model": model, "prompt": prompt}, replies.completion, found
                 )
@@ -119,7 +121,7 @@ async def chats(client: Client, model: str, tokenizer: bool) -> Abilities:
     """
     body = {"model": model, "messages": [{"role": "user", "content": TEXT}]}
     why = ""
-    for extras in DIALECTS if tokenizer else DIALECTS[-1:]:
+    for extras in (*WITH_IDS, *WITHOUT_IDS) if tokenizer else WITHOUT_IDS:
         for limit in ("max_tokens", "max_completion_tokens"):
             able = Abilities("/chat/completions", extras, limit, logprobs=tokenizer)
             found = await _ask(client, able, body, replies.chat)
@@ -127,7 +129,7 @@ async def chats(client: Client, model: str, tokenizer: bool) -> Abilities:
                 why = f"{found.reason} {found.detail}"
                 continue
             able = replace(able, token_ids=found["ids"] is not None, logprobs=found["logps"] is not None)
-            if able.token_ids or not extras:
+            if able.token_ids or extras in WITHOUT_IDS:
                 return await _habits(client, able, body, replies.chat, found)
     raise UserError(
         f"the server {client.server.base_url} takes no messages: {why}",

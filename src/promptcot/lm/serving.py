@@ -21,7 +21,8 @@ TAKEN = {
 COMPLETIONS = {"prompt", "echo", "prompt_logprobs"}
 CHAT = {"messages", "max_completion_tokens", "top_logprobs"}
 NEUTRAL: dict[str, Any] = {
-    "stream": False, "frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "min_p": 0, "best_of": 1,
+    "stream": False, "frequency_penalty": 0, "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1, "min_p": 0,
+    "best_of": 1,
     "spaces_between_special_tokens": False, "include_stop_str_in_output": False, "add_special_tokens": False,
     "top_logprobs": 0, "top_k": 0,
 }  # fmt: skip

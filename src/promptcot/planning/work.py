@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptcot.errors import UserError
+from promptcot.evals.benchmarks import definition
 from promptcot.planning.figures import Figures, Kind, Range
 from promptcot.settings import Model, Recipe, SelfPlay, Training
 
@@ -39,7 +40,7 @@ class Flow:
         self.recipe, self.figures, self.profile = recipe, figures, recipe.templates
         self.c, self.z, self.x = (self.length(n) for n in ("concepts", "rationale", "problem"))
         self.seeds, self.heldout = Range.of(train_seeds(recipe)), Range.of(recipe.seeds.heldout)
-        asked = Range.of(recipe.synthesize.problems if recipe.synthesize else 0)
+        asked = Range.of(new_problems(recipe))
         self.curated = asked * self.share("curated")
         self.solved = self.curated.capped(_limit(recipe.label.problems if recipe.label else 0))
         self.labelled = self.solved * self.share("labelled")
@@ -136,7 +137,7 @@ class Flow:
     def synthesize(self) -> Iterator[Work]:
         """One completion (z, x) of p per problem."""
         s, cold = self.recipe.synthesize, self.recipe.coldstart
-        if s and cold:
+        if s and cold and s.path is None:
             each = (self.z + self.x).capped(s.sampling.max_tokens)
             yield Work("synthesize", "problems of p", "sample", cold.base, Range.of(s.problems), each)
 
@@ -153,12 +154,16 @@ class Flow:
             yield Work("label", "unit tests", "sample", s.model, tests, each)
 
     def selfplay(self) -> Iterator[Work]:
-        """Rollouts, then both answers of every pair."""
+        """Rollouts, then both answers of every pair; where a rule may end it, the low end is one of the rounds."""
         s = self.recipe.selfplay
         if not s:
             return
-        posed = self.labelled if s.problems == "labelled" else self.seeds
+        rounds = Range(1 if s.stop else s.rounds, s.rounds, s.rounds)
+        posed = (self.labelled if s.problems == "labelled" else self.seeds) * (rounds * (1 / s.rounds))
         each = self.attempt(s.model, s.sampling.max_tokens)
+        if s.track:
+            tracked = (rounds + Range.of(1)) * (s.track * s.track_samples)
+            yield Work("selfplay", "attempts at tracked seeds", "sample", s.model, tracked, each)
         yield Work("selfplay", "rollouts", "sample", s.model, posed * s.rollouts, each)
         answer = (self.x + each).capped(s.training.max_tokens) * s.training.epochs
         useful = posed * self.share("paired")  # neither always solved nor never
@@ -186,7 +191,7 @@ class Flow:
         )
 
     def evaluate(self) -> Iterator[Work]:
-        """Attempts at the held-out problems, before and after; a model before both regimes is asked once."""
+        """Attempts at held-out problems and benchmarks, before and after; a model before both regimes is asked once."""
         s, play, distill = self.recipe.evaluate, self.recipe.selfplay, self.recipe.distill
         if not s:
             return
@@ -194,10 +199,18 @@ class Flow:
         if distill:
             models += [distill.student] * (1 if play and play.model == distill.student else 2)
         asked = self.heldout.capped(_limit(s.problems)) * s.samples
-        for model in dict.fromkeys(m.model_dump_json() for m in models):
-            mine = [m for m in models if m.model_dump_json() == model]
-            each = self.attempt(mine[0], s.sampling.max_tokens)
-            yield Work("evaluate", "attempts", "sample", mine[0], asked * len(mine), each)
+        for mine, times in _counted(models):
+            each = self.attempt(mine, s.sampling.max_tokens)
+            yield Work("evaluate", "attempts", "sample", mine, asked * times, each)
+        sat = 0
+        for name, b in s.benchmarks.items():
+            what = definition(name)
+            sat += min(what.problems, b.problems or what.problems) * (b.samples or what.samples)
+        before = [m for m in (play and play.model, distill and distill.student) if m]
+        alone = [s.model] if s.model and s.model not in before else []
+        for mine, times in _counted([*models, *alone]):
+            each = self.attempt(mine, s.benchmark_sampling.max_tokens)
+            yield Work("evaluate", "attempts at benchmarks", "sample", mine, Range.of(sat * times), each)
         if s.difficulty:  # at most: problems of code are left out, and labelled ones are curated ones too
             sets = (self.seeds, self.heldout, self.curated, self.labelled)
             found = sum((n.capped(_limit(s.difficulty.problems)) for n in sets), Range.of(0.0))
@@ -213,15 +226,47 @@ def train_seeds(recipe: Recipe) -> int:
         UserError: the recipe takes all rows of a source that is not there to be counted.
     """
     s = recipe.seeds
-    if s.count:
+    if s.count or s.source == "none":
         return s.count
-    if s.source in ("jsonl", "gsm8k", "triples") and s.path and Path(s.path).is_file():
-        with Path(s.path).open("rb") as f:
-            return max(0, sum(bool(line.strip()) for line in f) - s.heldout)
+    if s.source in ("jsonl", "parquet", "gsm8k", "triples") and s.path and Path(s.path).is_file():
+        return max(0, _rows(Path(s.path)) - s.heldout)
     raise UserError(
         f"seeds.count is 0 (all rows of '{s.path}'), which the plan cannot count",
         do="--set seeds.count=N with the number of seeds you expect",
     )
+
+
+def new_problems(recipe: Recipe) -> int:
+    """Problems that are written, or taken over from a file.
+
+    Raises:
+        UserError: the recipe takes all problems of a file that is not there to be counted.
+    """
+    s = recipe.synthesize
+    if s is None or s.problems or s.path is None:
+        return s.problems if s else 0
+    if Path(s.path).is_file():
+        return _rows(Path(s.path))
+    raise UserError(
+        f"synthesize.problems is 0 (all of '{s.path}'), which the plan cannot count",
+        do="--set synthesize.problems=N with the number of problems you expect",
+    )
+
+
+def _rows(path: Path) -> int:
+    """Rows of a JSONL or Parquet file."""
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        return int(parquet.ParquetFile(path).metadata.num_rows)
+    with path.open("rb") as f:
+        return sum(bool(line.strip()) for line in f)
+
+
+def _counted(models: list[Model]) -> list[tuple[Model, int]]:
+    """Every different model with how often it stands there, in order."""
+    texts = [m.model_dump_json() for m in models]
+    return [(models[texts.index(text)], texts.count(text)) for text in dict.fromkeys(texts)]
 
 
 def _limit(count: int) -> float:
