@@ -1,7 +1,7 @@
 """The pretraining corpus: texts and solutions of the train split, in several kinds of documents.
 
 Never concepts together with a rationale and a problem: what the method teaches is not in here. Levels 3 and 4 are
-rare, and only about half of the solutions are by the careful writer.
+rare, and only about half of the solutions (`CAREFUL`; for the shipped model 52%, then 72%) are by the careful writer.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Synthesize(Section):
 
 
 class Curate(Section):
-    """Format, exact and near duplicates, decontamination against the held-out problems."""
+    """Format, exact and near duplicates, decontamination against the held-out problems and the benchmarks that are scored."""
 
     min_words: PositiveInt = 8
     max_words: PositiveInt = 1000

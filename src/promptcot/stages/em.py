@@ -5,7 +5,7 @@ Iteration t, each line a step of `promptcot.stages.em_loop`:
            rationale (em.select, em.draw; the paper: the best under Eq. 5) trains q[t].
   M-step   rationales (em.mstep_rationale; the paper: q[t]'s greedy ones) train p[t].
   measure  on held-out (c,x): NLL(x|z,c), the bound on log p(x|c), and signs of collapse.
-  decide   a gate that fires, or an iteration that does not help, ends the loop; the best iteration is kept.
+  decide   a gate that fires, or an iteration that does not help, ends the loop; the iteration before it is kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The process inside the sandbox: waits for jobs, forks once per test, confines each fork, which then runs the program.
 
-Run as `python -s -S -P -B launcher.py KEY=VALUE ...` with a socket as stdin; `launch.py` is the other side. A job is
+Run as `python -s -S -P -B launcher.py KEY=VALUE ...` with a socket as stdin; `server.py` is the other side. A job is
 one line of KEY=VALUE words and, beside it, open descriptors: the program, then stdin, stdout and stderr of every
 test. Reports go back through the socket, one line per event: `ready`, `start PID`, `inside`, `end INDEX WAIT_STATUS
 CPU_S PEAK_BYTES WALL_S KILLED_FOR`, `nofork ERRNO`, `unconfined WHAT ERRNO`, `done`.
@@ -64,7 +64,7 @@ class Fence:
 
 
 class Job:
-    """One program, its tests and the limits of each (see `launch.request`)."""
+    """One program, its tests and the limits of each (see `job.py`)."""
 
     def __init__(self, line: str, fds: list[int]) -> None:
         given = {key: values[0] for key, values in words(line.split(" ")).items()}
