@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -240,6 +241,29 @@ def test_a_row_that_brings_the_server_down_is_found_and_no_other_is_charged(
     assert "went down at 3 tries in a row" in failure.detail
     assert made.deaths == 3
     assert [i for i, s in enumerate(found) if isinstance(s, Failure)] == [3]
+
+
+def test_a_row_at_which_the_server_goes_down_for_good_is_found_over_several_starts_of_the_run(
+    tmp_path: Path,
+) -> None:
+    made = Mortal(
+        deadly=lambda body: "row 3 " in body["messages"][-1]["content"], delay_s=0.2, dies_after_s=0.02
+    )
+    with Running(made.app()) as running:
+        # Nobody starts it again while the run waits; before the next command somebody does.
+        for start in (1, 2, 3):
+            with pytest.raises(ServerUnavailable, match="does not answer"):
+                shard(tmp_path, running, 9, patience_s=1e-3)
+            assert made.deaths == start
+            made.sick = 0
+        journal = replies_file(tmp_path / "07_label" / "attempts", 0).read_text()
+        kept = [json.loads(line) for line in journal.splitlines()]
+        assert max(e.get("outages", 0) for e in kept) == 3
+        assert sum(e.get("outages", 0) == 1 for e in kept) == 9  # all were in flight at the first
+        done, rejects = shard(tmp_path, running, 9, patience_s=1e-3)
+    assert made.deaths == 3
+    assert (len(done), [r.reason for r in rejects]) == (8, ["connection"])
+    assert rejects[0].id == ask(3).id
 
 
 def test_a_lost_connection_is_no_reason_to_forget_the_context() -> None:

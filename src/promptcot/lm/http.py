@@ -136,7 +136,8 @@ class Client:
             self.counts["requests"] += 1
             kept: T = journal.replies[key]
             return kept
-        found = await self._insist(path, data, read, tokens, 2 if probe else self.server.tries)
+        tries = 2 if probe else self.server.tries
+        found = await self._insist(path, data, read, tokens, tries, journal, key)
         if isinstance(found, Failure):
             if not probe:
                 self._give_up(found)
@@ -189,14 +190,20 @@ class Client:
     # one row
 
     async def _insist(
-        self, path: str, body: bytes, read: Callable[[Any], T], tokens: int, tries: int
-    ) -> T | Failure:
+        self, path: str, body: bytes, read: Callable[[Any], T], tokens: int, tries: int, journal: Journal | None, key: str,
+    ) -> T | Failure:  # fmt: skip
         loop = asyncio.get_running_loop()
-        ends, counted, sent, outages = 0.0, 0, 0, 0
+        ends, counted, sent = 0.0, 0, 0
+        outages = journal.outages.get(key, 0) if journal else 0
+        if outages >= OUTAGES:
+            return Failure(
+                "connection", f"the server went down at {OUTAGES} tries in a row, and did not come back"
+            )
         while True:
             came, alone = loop.time(), outages == OUTAGES - 1  # so that no other row is charged with it
             mark = await self.gate.enter(alone)
-            ends += loop.time() - came if alone else 0.0  # the turns of other suspects are not its own time
+            if alone and ends:
+                ends += loop.time() - came  # the turns of other suspects are not its own time
             before, answered, trouble = self._answered, False, None
             ends = ends or loop.time() + self.server.deadline_s
             try:
@@ -224,7 +231,13 @@ class Client:
                 return Failure(trouble.reason, trouble.detail)
             if trouble.kind == "fault":
                 others = self._answered > before and trouble.reason != "connection"
-                if others or await self._healthy(trouble):
+                try:
+                    well = others or await self._healthy(trouble)
+                except ServerUnavailable:
+                    if journal and trouble.arrived:
+                        journal.charge(key, outages + 1)
+                    raise
+                if well:
                     counted, outages = counted + 1, 0
                 else:
                     outages += trouble.arrived

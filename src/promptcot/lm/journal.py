@@ -2,7 +2,7 @@
 
 A shard is a pure function of its rows, done again as a whole after a kill. Its replies are the expensive part; so each
 is appended to one file next to the shard as it arrives, and a restart asks only for those that are missing: at most what
-was in flight. What another member of the team (`promptcot.team`) has kept of the shard is read too. The file goes when the
+was in flight. Outages that ended a run are kept likewise, against the requests that were in flight. What another member of the team (`promptcot.team`) has kept of the shard is read too. The file goes when the
 shard's line is written (`promptcot.store`).
 """
 
@@ -18,11 +18,13 @@ from promptcot.errors import UserError
 
 
 class Journal:
-    """One file of JSON lines, {"key": digest of the request, "reply": what was read from its answer}."""
+    """One file of JSON lines, {"key": digest of the request, "reply": what was read from its answer}; or "outages" instead
+    of a reply: how often in a row the server went down for good while it was at the request."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Any] = {}
+        self.outages: dict[str, int] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)  # a helper's (--shard) is not there yet
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -44,7 +46,10 @@ class Journal:
         for line in data.splitlines(keepends=True):
             try:
                 entry = json.loads(line)
-                self.replies[entry["key"]] = entry["reply"]
+                if "outages" in entry:
+                    self.outages[entry["key"]] = int(entry["outages"])
+                else:
+                    self.replies[entry["key"]] = entry["reply"]
             except (ValueError, TypeError, KeyError):
                 pass  # damaged: the request is sent again
             whole += len(line) if line.endswith(b"\n") else 0
@@ -53,7 +58,15 @@ class Journal:
     def put(self, key: str, reply: Any) -> None:
         """Keeps one reply. A kill of this process loses nothing that was put; no fsync, a power cut may."""
         self.replies[key] = reply
-        line = json.dumps({"key": key, "reply": reply}, separators=(",", ":")).encode() + b"\n"
+        self._append({"key": key, "reply": reply})
+
+    def charge(self, key: str, outages: int) -> None:
+        """Keeps that the server went down once more, and stayed so, while it was at this request."""
+        self.outages[key] = outages
+        self._append({"key": key, "outages": outages})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         try:
             written = os.write(self._file, line)
         except OSError as e:
