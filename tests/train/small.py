@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.errors import UserError
+from promptcot.lm.base import SamplingParams
 from promptcot.pocket import MODEL_DIR
-from promptcot.settings import Preference, Training
+from promptcot.settings import GRPO, Preference, Training
 from promptcot.train import common
 from promptcot.train.common import Row, Start
 from promptcot.train.dpo import IdPair, dpo
+from promptcot.train.grpo import Task, grpo
 from promptcot.train.sft import sft
 from promptcot.train.tokens import Tokens
 
@@ -64,6 +66,33 @@ def both(out: Path) -> dict[str, Any]:
     AcceleratorState._reset_state()
     sharded = dpo(out / "fsdp2", id_pairs(16), START, Preference.model_validate(two("fsdp2")))
     return {"ddp": copied["loss"], "fsdp2": sharded["loss"]}
+
+
+def longer_is_better(task: int, text: str, finish: str) -> float:
+    return float(len(text) > 12 + task)
+
+
+def attempts(out: Path) -> dict[str, Any]:
+    """GRPO under DDP, then under FSDP2, in the same two processes."""
+    from accelerate.state import AcceleratorState
+
+    tasks = [Task((("user", f"What is {i} + 3?"),), 8) for i in range(4)]
+    found = {}
+    for sharding in ("ddp", "fsdp2"):
+        AcceleratorState._reset_state()
+        settings = Preference.model_validate(
+            {**BASE, "batch_size": 2, "launch": {"processes": 2, "sharding": sharding}}
+        )
+        found[sharding] = grpo(
+            out / sharding,
+            tasks,
+            longer_is_better,
+            SamplingParams(max_tokens=8),
+            START,
+            settings,
+            GRPO(group=4),
+        )
+    return found
 
 
 class Stopped(Exception):

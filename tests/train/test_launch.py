@@ -19,7 +19,7 @@ from promptcot.train.dpo import dpo
 from promptcot.train.sft import sft
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
-from tests.train.small import BASE, START, both, id_pairs, refuse, rows  # noqa: E402
+from tests.train.small import BASE, START, attempts, both, id_pairs, refuse, rows  # noqa: E402
 
 
 def test_two_processes_give_the_losses_and_the_weights_of_one(tmp_path: Path) -> None:
@@ -34,6 +34,21 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(tmp_path: Path) ->
         a, b = (load(str(tmp_path / name))[0].state_dict() for name in (kind, alone))
         assert max(float((a[k] - b[k]).abs().max()) for k in b) < 1e-5
     assert not (tmp_path / ".launch").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_the_same_attempts_sharded_or_not(tmp_path: Path) -> None:
+    found = launch.run(Launch(processes=2), attempts, tmp_path)
+    for facts in found.values():
+        # Two epochs of four tasks, two a step, a group of four attempts each; the counts are those of both processes.
+        assert (facts["steps"], facts["attempts"], facts["unrewarded"]) == (4, 2 * 4 * 4, 0)
+    assert found["ddp"]["reward"] == pytest.approx(found["fsdp2"]["reward"])
+    assert 0 < sum(found["ddp"]["reward"]) < 4
+    a, b, start = (
+        load(m)[0].state_dict() for m in (str(tmp_path / "ddp"), str(tmp_path / "fsdp2"), START.model)
+    )
+    assert max(float((a[k] - b[k]).abs().max()) for k in b) < 1e-4  # Adam at 1e-3, four steps
+    assert max(float((a[k] - start[k]).abs().max()) for k in b) > 1e-3
 
 
 @pytest.mark.parametrize(("asked", "processes"), [("ddp", 2), ("fsdp2", 2), ("fsdp2", 1)])
