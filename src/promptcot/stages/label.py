@@ -4,7 +4,7 @@ The paper labels math by majority of 8 and code by 3-4 model-written tests witho
 `min_votes`, and a test what `label.vetting` asks for (PAPER section 2, notes in docs).
 
 With `waves` the answers are drawn a few at a time, and a problem whose vote no further answer can change gets no
-more. The labels are those of all `samples`, but the answers on disk are then no fair sample: divided problems have
+more. The labels are those of all `samples` (an answer with two readings, as 5% is 5 or 0.05, apart), but the answers on disk are then no fair sample: divided problems have
 more of them, and the agreement of a problem that was decided early is that of the first ones. The first wave is
 fair (it is drawn for every problem, whole, so short answers are not preferred): take rates from it.
 """
@@ -52,7 +52,7 @@ def run(ctx: Context) -> None:
     }  # fmt: skip
     labelled = ctx.table(
         NAME, "problems", Problem, lambda: with_given(given, label(problems, answers, suites, settings, style)), params=policy,
-        inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=3,
+        inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=4,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
         raise UserError(
@@ -105,7 +105,7 @@ def draw(
         votes = ctx.table(
             NAME, f"votes{wave}", Ballot, partial(ballots, voting, steps, wave, settings, ctx.recipe.templates),
             params={"min_votes": settings.min_votes, "samples": settings.samples},
-            inputs={f"attempts{n}": step.digest for n, step in enumerate(steps, 1)},
+            inputs={f"attempts{n}": step.digest for n, step in enumerate(steps, 1)}, version=2,
         )  # fmt: skip
         is_open = {b.id for b in votes.rows() if b.decision == "open"}
         still = [p for p in still if p.id in is_open]

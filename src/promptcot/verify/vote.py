@@ -1,7 +1,8 @@
 """Majority vote over sampled answers, by equivalence classes.
 
-Classes come from union-find over all pairs, so the result does not depend on the order of the samples. A
-missing or blank answer never votes: silence is not an opinion that others can share.
+The members of a class are all equivalent to each other, the most frequent spelling chooses first, so the result does not
+depend on the order of the samples, and an answer that can be read in two ways (5% is 5 or 0.05) does not make one class of
+two that differ. A missing or blank answer never votes: silence is not an opinion that others can share.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Vote:
 
 
 def tally(answers: Sequence[str | None], equivalent: Equivalent) -> Vote:
-    """Count the votes. `equivalent` is asked once for each pair of different spellings."""
+    """Count the votes. `equivalent` is asked at most once for each pair of different spellings."""
     counts = Counter(answer for answer in answers if answer is not None and answer.strip())
-    histogram = _histogram(_classes(list(counts), equivalent), counts)
+    histogram = _histogram(_classes(counts, equivalent), counts)
     sizes = [size for _, size in histogram] + [0, 0]
     tie = sizes[0] == sizes[1] > 0
     winner = histogram[0][0] if histogram and not tie else None
@@ -84,7 +85,7 @@ def vote_early(
     """Read answers one at a time and stop as soon as what is still to come cannot change the decision.
 
     Exact: the same decision and the same winning class as `tally` and `accept` over all `planned` answers, given
-    that `equivalent` is an equivalence (a chain of near-equal answers could merge two classes later).
+    that `equivalent` is an equivalence (an answer that can be read in two ways may leave the leader's class later).
 
     Args:
         answers: At most `planned` of them are taken; sampling may be lazy.
@@ -132,29 +133,24 @@ def decided(vote: Vote, left: int, min_votes: int, min_margin: int = 1) -> bool 
 
 def class_of(answers: Sequence[str | None], equivalent: Equivalent) -> list[int | None]:
     """For every answer the number of its class, in order of first appearance; None for one that does not vote."""
-    voting = dict.fromkeys(answer for answer in answers if answer is not None and answer.strip())
-    numbers = {a: n for n, members in enumerate(_classes(list(voting), equivalent)) for a in members}
+    voting = Counter(answer for answer in answers if answer is not None and answer.strip())
+    numbers = {a: n for n, members in enumerate(_classes(voting, equivalent)) for a in members}
     return [None if answer is None else numbers.get(answer) for answer in answers]
 
 
-def _classes(spellings: list[str], equivalent: Equivalent) -> list[list[str]]:
-    """Connected components of the equivalence graph, each in order of first appearance."""
-    parent = list(range(len(spellings)))
-    for j in range(len(spellings)):
-        for i in range(j):
-            if equivalent(spellings[i], spellings[j]):
-                low, high = sorted((_root(parent, i), _root(parent, j)))
-                parent[high] = low
-    classes: dict[int, list[str]] = {}
-    for i, spelling in enumerate(spellings):
-        classes.setdefault(_root(parent, i), []).append(spelling)
-    return list(classes.values())
-
-
-def _root(parent: list[int], i: int) -> int:
-    while parent[i] != i:
-        i = parent[i]
-    return i
+def _classes(counts: Counter[str], equivalent: Equivalent) -> list[list[str]]:
+    """Complete linkage: a spelling joins the first class of whose members it equals every one. Classes and their members
+    in order of first appearance."""
+    classes: list[list[str]] = []
+    for spelling in sorted(counts, key=lambda s: (-counts[s], s)):
+        fits = (c for c in classes if all(equivalent(member, spelling) for member in c))
+        joined = next(fits, None)
+        if joined is None:
+            classes.append([spelling])
+        else:
+            joined.append(spelling)
+    place = {spelling: i for i, spelling in enumerate(counts)}
+    return sorted((sorted(c, key=place.__getitem__) for c in classes), key=lambda c: place[c[0]])
 
 
 def _histogram(classes: list[list[str]], counts: Counter[str]) -> list[tuple[str, int]]:
