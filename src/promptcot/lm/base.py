@@ -159,6 +159,17 @@ class Engine(Protocol):
         ...
 
 
+def draw(engine: Engine, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample | Failure]:
+    """As `engine.sample`; a prompt that leaves no room for an answer fails alone (`context`), as it does behind a network."""
+    try:
+        return list(engine.sample(prompts, params))
+    except ContextOverflow as e:
+        if len(prompts) == 1:
+            return [Failure("context", e.seen)]
+        half = len(prompts) // 2  # batches change no result
+        return draw(engine, prompts[:half], params) + draw(engine, prompts[half:], params)
+
+
 @runtime_checkable
 class Remote(Protocol):
     """An engine behind a network: what it has received is kept until a shard is committed."""

@@ -12,11 +12,12 @@ from promptcot.domains import get
 from promptcot.domains.templates import parse_concepts, parse_rationale
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
-from promptcot.lm.base import Engine, Failure, Prompt
+from promptcot.lm.base import Engine, Failure, Prompt, Sample, draw
 from promptcot.records import Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Annotate
 from promptcot.stages.context import Context, check_rejects
+from promptcot.verify.boxes import after_thinking
 
 NAME = "annotate"
 GIVEN = "given"
@@ -29,7 +30,8 @@ def run(ctx: Context) -> None:
     todo = assign(list(seeds.rows()), settings)
     step = ctx.map(
         NAME, "triples", Triple, todo, partial(annotate, settings=settings, style=ctx.recipe.templates),
-        params=settings.key(), inputs={"seeds": seeds.digest},
+        params={**settings.key(), "order": list(settings.annotators)},  # they take turns
+        inputs={"seeds": seeds.digest}, version=2,
     )  # fmt: skip
     check_rejects(step, settings.max_rejected, "annotate.max_rejected")
 
@@ -88,26 +90,32 @@ def _by_one(
         for r in rows
     ]  # fmt: skip
     with_concepts: list[Triple] = []
-    for row, sample in zip(rows, engine.sample(asked, params), strict=True):
-        if isinstance(sample, Failure):
-            out.append(sample.reject(row.id))
-            continue
-        concepts = parse_concepts(sample.text)
-        if concepts is None:
-            out.append(Reject(row.id, "no_concepts", sample.text[:200]))
+    for row, sample in zip(rows, draw(engine, asked, params), strict=True):
+        said = _said(row, sample)
+        if isinstance(said, Reject):
+            out.append(said)
+        elif (concepts := parse_concepts(said)) is None:
+            out.append(Reject(row.id, "no_concepts", said[:200]))
         else:
             with_concepts.append(replace(row, concepts=concepts))
     asked = [
         Prompt(row_seed(run_seed, f"{r.id}:z"), messages=get(r.domain, style).annotation_messages(r.problem, r.concepts, r.level))
         for r in with_concepts
     ]  # fmt: skip
-    for row, sample in zip(with_concepts, engine.sample(asked, params), strict=True):
-        if isinstance(sample, Failure):
-            out.append(sample.reject(row.id))
-            continue
-        rationale = parse_rationale(sample.text)
-        if rationale is None:
-            out.append(Reject(row.id, "no_rationale", sample.text[:200]))
+    for row, sample in zip(with_concepts, draw(engine, asked, params), strict=True):
+        said = _said(row, sample)
+        if isinstance(said, Reject):
+            out.append(said)
+        elif (rationale := parse_rationale(said)) is None:
+            out.append(Reject(row.id, "no_rationale", said[:200]))
         else:
             out.append(replace(row, rationale=rationale))
     return out
+
+
+def _said(row: Triple, sample: Sample | Failure) -> str | Reject:
+    """What an annotator answered behind its own thoughts, which may repeat the request."""
+    if isinstance(sample, Failure):
+        return sample.reject(row.id)
+    said = after_thinking(sample.text) if sample.finish == "stop" else None
+    return Reject(row.id, "truncated", sample.text[-200:]) if said is None else said

@@ -15,7 +15,7 @@ from promptcot.evals.results import LEGEND, Entry, entry, rating, read_results
 from promptcot.evals.scoring import score
 from promptcot.evals.tasks import Attempt, Task, attempts
 from promptcot.ids import row_seed
-from promptcot.lm.base import ContextOverflow, Engine, EngineSpec, Failure, Prompt, Sample, SamplingParams
+from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams, draw
 from promptcot.records import Problem, Reject, Rollout, Seed, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import BenchmarkName, Evaluate, Model, Recipe, Rules
@@ -153,14 +153,14 @@ def sit(
     engine = worker.engine(model)
     prompts = [Prompt(row_seed(worker.seed, r.id), messages=r.task.messages(style)) for r in rows]
     out: list[Rollout | Reject] = []
-    for row, sample in zip(rows, _sample(engine, prompts, params), strict=True):
+    for row, sample in zip(rows, draw(engine, prompts, params), strict=True):
         task, text, finish, tokens = row.task, "", "length", 0
         answer, verdict, reason = None, Verdict.NO_ANSWER, "prompt_too_long"
         if isinstance(sample, Failure):
             if sample.reason != "context":
                 out.append(sample.reject(row.id))
                 continue
-        elif sample is not None:
+        else:
             text, finish, tokens = sample.text, sample.finish, sample.tokens
             answer, verdict, reason = score(
                 task, text, finish == "stop", answers, limits(rules), rules.sandbox
@@ -172,14 +172,3 @@ def sit(
             )
         )  # fmt: skip
     return out
-
-
-def _sample(engine: Engine, prompts: list[Prompt], params: SamplingParams) -> list[Sample | Failure | None]:
-    """One sample per prompt, None for a prompt that is too long; halves find it, as batches change no result."""
-    try:
-        return list(engine.sample(prompts, params))
-    except ContextOverflow:
-        if len(prompts) == 1:
-            return [None]
-        half = len(prompts) // 2
-        return _sample(engine, prompts[:half], params) + _sample(engine, prompts[half:], params)

@@ -13,7 +13,7 @@ from typing import Any
 from promptcot.domains import get
 from promptcot.domains.sequences import labelled
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Failure, Part, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Part, Prompt, draw
 from promptcot.records import Ask, Problem, Reject, Trace
 from promptcot.runner.worker import Worker
 from promptcot.settings import Distill, Training
@@ -54,7 +54,7 @@ def trace(worker: Worker, rows: list[Ask], *, settings: Distill, style: str) -> 
         for r in rows
     ]
     out: list[Trace | Reject] = []
-    for row, sample in zip(rows, engine.sample(prompts, settings.sampling.params()), strict=True):
+    for row, sample in zip(rows, draw(engine, prompts, settings.sampling.params()), strict=True):
         if isinstance(sample, Failure):
             out.append(sample.reject(row.id))
         elif sample.finish != "stop":

@@ -8,12 +8,12 @@ from promptcot.domains import get
 from promptcot.domains.base import Domain
 from promptcot.evals.tasks import Task
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams
+from promptcot.lm.base import EngineSpec, Failure, Prompt, SamplingParams, draw
 from promptcot.records import Ask, Problem, Reject, Rollout, Seed, Verdict
 from promptcot.runner.worker import Worker
 from promptcot.settings import Rules
 from promptcot.stages.context import Context
-from promptcot.verify.answers import check_answer
+from promptcot.verify.answers import compare
 from promptcot.verify.programs import check_program
 from promptcot.verify.sandbox import Limits, choose
 
@@ -56,7 +56,7 @@ def attempt(
         for r, d in zip(rows, domains, strict=True)
     ]
     out: list[Rollout | Reject] = []
-    for row, domain, sample in zip(rows, domains, engine.sample(prompts, params), strict=True):
+    for row, domain, sample in zip(rows, domains, draw(engine, prompts, params), strict=True):
         if isinstance(sample, Failure):
             out.append(sample.reject(row.id))
             continue
@@ -90,5 +90,5 @@ def judge(
     if domain.answer_kind == "tests":
         verdict, reason, _ = check_program(answer, row.tests, limits(rules), sandbox=rules.sandbox, stop=True)
         return verdict.value, reason
-    verdict, reason = check_answer(row.answer, text)
+    verdict, reason = compare(row.answer, answer)
     return verdict.value, reason

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from promptcot.domains import get
 from promptcot.ids import row_seed
-from promptcot.lm.base import EngineSpec, Failure, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Prompt, draw
 from promptcot.records import Ask, Problem, Reject, Rollout, Suite, SuiteAsk, UnitTest
 from promptcot.runner.worker import Worker
 from promptcot.settings import Label, Rules
@@ -44,7 +44,7 @@ def propose_test(
         for r in rows
     ]
     out: list[Rollout | Reject] = []
-    for row, sample in zip(rows, engine.sample(prompts, settings.sampling.params()), strict=True):
+    for row, sample in zip(rows, draw(engine, prompts, settings.sampling.params()), strict=True):
         if isinstance(sample, Failure):
             out.append(sample.reject(row.id))
             continue

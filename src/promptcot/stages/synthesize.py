@@ -10,7 +10,7 @@ from pathlib import Path
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
-from promptcot.lm.base import EngineSpec, Failure, Prompt
+from promptcot.lm.base import EngineSpec, Failure, Prompt, draw
 from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
@@ -101,7 +101,7 @@ def generate(
         Prompt(row_seed(worker.seed, r.id), ids=engine.encode(d.generator_prompt(r.concepts, r.level)))
         for r, d in zip(rows, domains, strict=True)
     ]
-    samples = engine.sample(prompts, settings.sampling.params(domains[0].layout.x_end))
+    samples = draw(engine, prompts, settings.sampling.params(domains[0].layout.x_end))
     out: list[Problem | Reject] = []
     for row, domain, sample in zip(rows, domains, samples, strict=True):
         if isinstance(sample, Failure):
