@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from tests.docs.report_paths import documented, names
 
+from promptcot.records import HeldOut
+from promptcot.store import Step
+
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "tiny.yaml"
 SHARED = ROOT.parent / "shared" / "data"
@@ -204,6 +207,24 @@ def test_adaptive_k_draws_more_only_where_the_choice_is_open(finished: Path) -> 
     first, more = steps["04_em/e1_samples"], steps.get("04_em/e1_more_samples")
     assert first["rows_in"] == 40  # one candidate each; a single one holds all the weight
     assert more is None or more["rows_in"] == first["rejected"]  # only items without any candidate
+
+
+def test_a_gates_action_is_fixed_once_the_em_is_decided(finished: Path) -> None:
+    refused = cli("em", TINY, "--run-dir", finished, "--set", "em.gates.action=fail")
+    assert refused.returncode == 2
+    assert "was decided with em.gates.action=return" in refused.stderr
+    assert "04_em/" not in refused.stderr  # nothing was run for it
+
+
+@pytest.mark.parametrize("items", [6, 20])
+def test_a_fork_that_measures_other_items_measures_all_of_them(items: int, finished: Path) -> None:
+    for stage in ("seeds", "annotate", "coldstart", "em"):
+        name = f"measured{items}"
+        done = cli(stage, TINY, "--run-dir", finished, "--set", f"em.measure={items}", "--fork", name)
+        assert done.returncode == 0, done.stderr
+    for t in (0, 1):
+        step = Step.load(finished.parent / name / "04_em" / f"h{t}_heldout", HeldOut)
+        assert (step.totals()["rows_out"], step.totals()["rejected"]) == (items, 0)
 
 
 def test_a_fork_scores_a_benchmark_before_and_after_and_curates_against_it(

@@ -24,7 +24,8 @@ class Gates(Section):
     length: largest relative change of the mean rationale length. concepts, domain, format: largest fall of the
     shares of concepts mentioned, of problems in the asked domain, of completions of the right form. duplicates,
     copies: largest rise of the shares of rationales that other items share, or that copy the problem.
-    action: "return" stops and goes back to the iteration before (with `stop` the best one); "fail" ends the stage with an error; "warn" goes on.
+    action, which may be changed until the EM is decided: "return" stops and goes back to the iteration before (with
+    `stop` the best one); "fail" ends the stage with an error; "warn" goes on.
     """
 
     length: Positive = 0.5

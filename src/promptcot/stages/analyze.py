@@ -93,7 +93,8 @@ def em(ctx: Context) -> dict[str, Any]:
     settings = ctx.recipe.em
     if settings is None:
         return {"iterations": [], "estep": [], "without_estep": []}
-    steps = range(settings.iterations + 1)
+    decision = next(iter(ctx.load("em", "decision", Decision).rows())) if ctx.has("em", "decision") else None
+    steps = range((decision.last if decision else settings.iterations) + 1)
     heldout = {
         t: list(ctx.load("em", f"h{t}_heldout", HeldOut).rows())
         for t in steps if ctx.has("em", f"h{t}_heldout")
@@ -106,8 +107,7 @@ def em(ctx: Context) -> dict[str, Any]:
         for t in steps if ctx.has("em", f"{WITHOUT}.h{t}_heldout")
     }  # fmt: skip
     out["without_estep"] = em_curves.iterations(without, seed)
-    if ctx.has("em", "decision"):
-        (decision,) = ctx.load("em", "decision", Decision).rows()
+    if decision:
         out["decision"] = {k: v for k, v in decision.row().items() if k != "id"}
     return out
 

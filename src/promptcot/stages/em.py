@@ -27,13 +27,25 @@ WITHOUT = "no_estep"  # the arm's name in promptcot.stages.ablation
 
 
 def run(ctx: Context) -> None:
-    """All iterations, each step resumable on its own; the last step says which iteration is kept."""
+    """All iterations, each step resumable on its own; the last step says which iteration is kept.
+
+    Raises:
+        UserError: it is decided already, and a gate would have done something else by the recipe as it is now.
+    """
     assert ctx.recipe.em is not None
+    params = {"stop": ctx.recipe.em.stop, "gates": ctx.recipe.em.gates.model_dump(mode="json")}
+    if ctx.has(NAME, "decision"):  # before an iteration is run that cannot be kept
+        made = ctx.load(NAME, "decision", Decision).key["params"]
+        if made != params:
+            raise UserError(
+                f"which iteration is kept was decided with em.gates.action={made['gates']['action']}",
+                expected=f"the same as then; the recipe says {ctx.recipe.em.gates.action}",
+                do="--fork NAME decides anew and keeps every step still valid",
+            )
     loop = Loop(ctx, ctx.recipe.em)
     decision = decide(loop, ctx.recipe.em, ctx.recipe.run.seed)
     ctx.table(
-        NAME, "decision", Decision, lambda: (1, [decision], []),
-        params={"stop": ctx.recipe.em.stop, "gates": ctx.recipe.em.gates.model_dump(mode="json")},
+        NAME, "decision", Decision, lambda: (1, [decision], []), params=params,
         inputs={"p": loop.model("p", decision.last).digest},
     )  # fmt: skip
     if decision.reason != "max_iterations":

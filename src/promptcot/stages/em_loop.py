@@ -261,9 +261,9 @@ class Loop:
     def written(self, t: int) -> Step[Problem]:
         """One completion of p[t] per held-out item: does p still follow its concepts, domain and form?"""
         fn = partial(em_steps.write, p=self.spec("p", t), settings=self.settings, style=self.style)
-        params = {"what": "written", "sampling": self.settings.sampling.key(), "templates": self.style,
-                  "tokens": self.settings.training.max_tokens}  # fmt: skip
         asked = [ask(f"w{t}", row, 0) for row in self.heldout]
+        params = {"what": "written", "sampling": self.settings.sampling.key(), "templates": self.style,
+                  "tokens": self.settings.training.max_tokens, "asked": digest([a.id for a in asked])}  # fmt: skip
         inputs = {"triples": self.source, "p": self.model("p", t).digest}
         return self.ctx.map(
             NAME, f"{self.prefix}h{t}_written", Problem, asked, fn, params=params, inputs=inputs
