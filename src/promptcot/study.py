@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptcot.analysis.statistics import bootstrap_ci, paired_difference
+from promptcot.analysis.statistics import mean_ci, paired_difference
 from promptcot.corridor import execute
 from promptcot.errors import UserError
 from promptcot.evals.results import read_results, solved
@@ -115,13 +115,15 @@ def _row(runs: dict[tuple[int, str], Any], model: str, name: str, study: Study) 
         shares[arm] = _mean(by_seed)
         arms[arm] = {
             "mean": sum(shares[arm].values()) / len(shares[arm]),
-            "ci95": list(bootstrap_ci(list(shares[arm].values()), seed)),
+            "ci95": list(mean_ci(list(shares[arm].values()), seed, shares=True)),
             "by_seed": [sum(p.values()) / len(p) for p in by_seed], "problems": len(shares[arm]),
         }  # fmt: skip
     first, *others = shares
     for arm in others:
         shared = [p for p in shares[first] if p in shares[arm]]
-        change = paired_difference([shares[first][p] for p in shared], [shares[arm][p] for p in shared], seed)
+        change = paired_difference(
+            [shares[first][p] for p in shared], [shares[arm][p] for p in shared], seed, shares=True
+        )
         arms[arm]["change"] = {"mean": change.mean, "ci95": list(change.ci95), "problems": change.problems,
                                "clear": change.clear}  # fmt: skip
     return arms

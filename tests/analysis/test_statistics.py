@@ -12,6 +12,7 @@ import pytest
 from promptcot.analysis.statistics import (
     average,
     bootstrap_ci,
+    mean_ci,
     paired_difference,
     pass_one,
     wilson,
@@ -97,6 +98,37 @@ def test_pairing_sees_a_small_change_between_very_different_problems() -> None:
 
 def covered(interval: tuple[float, float], truth: float) -> bool:
     return interval[0] <= truth <= interval[1]
+
+
+def test_a_difference_of_few_problems_by_hand() -> None:
+    # Changes 0.5, 0 and 0.25: mean 0.25, sd 0.25, Student's 4.303 * 0.25 / sqrt(3) = 0.6211.
+    few = paired_difference([0.0, 0.5, 0.25], [0.5, 0.5, 0.5], 1, shares=True)
+    assert few.ci95 == pytest.approx((0.25 - 0.62109, 0.25 + 0.62109), abs=1e-4)
+    assert not few.clear
+    # Two changes, 0 and 1: 12.706 * 0.7071 / sqrt(2) = 6.35, more than a share can change by.
+    assert paired_difference([0.0, 0.0], [0.0, 1.0], 1, shares=True).ci95 == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(("problems", "clear"), [(1, False), (5, False), (6, True)])
+def test_equal_changes_are_an_accident_up_to_five(problems: int, clear: bool) -> None:
+    found = paired_difference([0.25] * problems, [0.5] * problems, 1)
+    assert found.clear is clear
+    assert found.ci95 == ((0.25, 0.25) if clear else (0.0, 0.5))
+    assert paired_difference([0.25] * problems, [0.25] * problems, 1).ci95 == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("problems", [1, 2, 3, 4, 5, 8, 12, 20, 40])
+def test_the_same_model_twice_is_seldom_clearly_different(problems: int) -> None:
+    rng = np.random.default_rng(problems)
+    p_RN = rng.beta(0.6, 0.4, (1500, problems))
+    before, after = (rng.binomial(8, p_RN) / 8 for _ in range(2))
+    clear = sum(paired_difference(a, b, 1, shares=True).clear for a, b in zip(before, after, strict=True))
+    assert clear / 1500 < 0.07
+
+
+def test_a_mean_of_equal_shares_has_an_interval() -> None:
+    assert mean_ci([0.0] * 10, 1, shares=True) == pytest.approx(wilson(0, 10))
+    assert mean_ci([3.0, 5.0], 1) == pytest.approx((4 - 12.706, 4 + 12.706))
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:

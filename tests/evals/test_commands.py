@@ -117,7 +117,7 @@ def test_two_runs_side_by_side(cli: Cli, tmp_path: Path) -> None:
         (tmp_path / name / "results.json").write_text(json.dumps({"models": models}))
     shown = cli("evaluate", "compare", tmp_path / "a", tmp_path / "b" / "results.json")
     assert "25.0" in shown.stdout
-    assert "+33.3 [+16.7, +50.0]*" in shown.stdout
+    assert "+33.3 [-100.0, +100.0]" in shown.stdout  # of two problems
     found = json.loads(cli("evaluate", "compare", tmp_path / "a", tmp_path / "b", "--json").stdout)
     assert found["rows"][0]["differences"][0]["problems"] == 2
 

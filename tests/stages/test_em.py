@@ -125,7 +125,7 @@ def test_every_gate_stops_the_loop_returns_to_the_best_and_says_what_to_try(
 def test_three_items_cannot_fire_a_gate_by_chance() -> None:
     before = [replace(r, well_formed=v) for r, v in zip(rows(0, items=3), (1.0, 0.0, 1.0), strict=True)]
     after = [replace(r, well_formed=v) for r, v in zip(rows(1, 1.0, items=3), (0.0, 0.0, 1.0), strict=True)]
-    found, _ = decided(em(iterations=1), before, after)
+    found, _ = decided(em(iterations=1, stop="none"), before, after)
     assert found.reason == "max_iterations"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from promptcot.analysis.em_curves import COMPARED, SHOWN
-from promptcot.analysis.statistics import bootstrap_ci, paired_difference
+from promptcot.analysis.statistics import mean_ci, paired_difference
 from promptcot.records import HeldOut
 from promptcot.store import Step
 
@@ -54,7 +54,7 @@ def point(now: Tables, start: Tables, seed: int) -> dict[str, Any]:
         pooled = [v for rows in now.values() for r in rows if not math.isnan(v := getattr(r, field))]
         out[name] = sum(means) / len(means) if means else None
         out[f"{name}_by_seed"] = means
-        out[f"{name}_ci95"] = list(bootstrap_ci(pooled, seed)) if pooled else None
+        out[f"{name}_ci95"] = list(mean_ci(pooled, seed)) if pooled else None
     return out | _changes(start, now, seed)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from promptcot.analysis.statistics import bootstrap_ci
+from promptcot.analysis.statistics import mean_ci
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def table(sets: Mapping[str, Sequence[Asked]], seed: int) -> list[dict[str, Any]
             mine = values[name]
             plain = [v for _, v in mine]
             row[measure] = sum(plain) / len(plain) if plain else None
-            row[f"{measure}_ci95"] = list(bootstrap_ci(plain, seed)) if plain else None
+            row[f"{measure}_ci95"] = (
+                list(mean_ci(plain, seed, shares=measure == "accuracy")) if plain else None
+            )
             weights = _weights(list(values.values()))
             row[f"{measure}_same_mix"], row[f"{measure}_same_mix_ci95"] = _standardised(mine, weights, seed)
         out.append(row)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptcot.analysis.statistics import bootstrap_ci, paired_difference
+from promptcot.analysis.statistics import mean_ci, paired_difference
 from promptcot.records import Candidate, HeldOut
 
 # name in report.json -> field of HeldOut
@@ -42,7 +42,7 @@ def iterations(heldout: Mapping[int, Sequence[HeldOut]], seed: int) -> list[dict
 def estimate(values: Sequence[float], seed: int) -> tuple[float | None, list[float] | None]:
     """Mean of the numbers among `values` and its 95% interval; (None, None) without any."""
     known = [v for v in values if not math.isnan(v)]
-    return (sum(known) / len(known), list(bootstrap_ci(known, seed))) if known else (None, None)
+    return (sum(known) / len(known), list(mean_ci(known, seed))) if known else (None, None)
 
 
 def change(

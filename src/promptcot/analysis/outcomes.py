@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from promptcot.analysis.statistics import bootstrap_ci, paired_difference, wilson
+from promptcot.analysis.statistics import mean_ci, paired_difference, wilson
 from promptcot.records import Problem, Rollout, Seed, Suite, Verdict
 from promptcot.verify.answers import equivalent
 from promptcot.verify.programs import same_output
@@ -41,7 +41,7 @@ def compare(
         groups.items(), key=lambda kv: (kv[0][0] != "all", kv[0][0], kv[0][1] != "all", kv[0][1])
     ):
         a, b = [before[i] for i in ids], [after[i] for i in ids]
-        difference = paired_difference(a, b, seed)
+        difference = paired_difference(a, b, seed, shares=True)
         out.append(
             {
                 "regime": regime, "metric": f"avg@{samples}", "split": "heldout", "domain": domain, "level": level,
@@ -54,7 +54,7 @@ def compare(
 
 
 def _estimate(values: Sequence[float], seed: int) -> dict[str, Any]:
-    return {"mean": sum(values) / len(values), "ci95": list(bootstrap_ci(values, seed))}
+    return {"mean": sum(values) / len(values), "ci95": list(mean_ci(values, seed, shares=True))}
 
 
 def difficulty(rollouts: Iterable[Rollout], samples: int) -> list[dict[str, int]]:

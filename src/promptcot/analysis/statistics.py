@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054
+FEW = 30  # items below which the percentile bootstrap is clearly too narrow
+SAME = 6  # so many equal changes are no accident: both signs alike, 2 / 2^6 < 5%
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,38 @@ def bootstrap_ci(
     return float(low), float(high)
 
 
-def paired_difference(
-    before_N: Sequence[float] | ArrayLike, after_N: Sequence[float] | ArrayLike, seed: int
-) -> Difference:
-    """Mean change over the same N problems, its interval by bootstrap over problems.
+def mean_ci(values_N: ArrayLike, seed: int, *, shares: bool = False) -> tuple[float, float]:
+    """95% interval of the mean over items: the bootstrap's and, below `FEW` items, at least Student's.
 
-    Pairing removes what problems differ in, so it sees changes that two separate intervals hide.
+    Args:
+        shares: The values are in [0, 1]. So is the interval, and where all values are equal it is Wilson's.
+
+    Raises:
+        ValueError: as `bootstrap_ci`.
+    """
+    values = np.asarray(values_N, dtype=np.float64)
+    low, high = bootstrap_ci(values, seed)
+    mean, spread = float(values.mean()), float(values.std())
+    if shares and spread < 1e-12:
+        return wilson(min(1.0, max(0.0, mean)) * values.size, values.size)
+    if 1 < values.size < FEW:
+        reach = _student95(values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
+        low, high = min(low, mean - reach), max(high, mean + reach)
+    return (max(0.0, low), min(1.0, high)) if shares else (low, high)
+
+
+def paired_difference(
+    before_N: Sequence[float] | ArrayLike,
+    after_N: Sequence[float] | ArrayLike,
+    seed: int,
+    *,
+    shares: bool = False,
+) -> Difference:
+    """Mean change over the same N problems, its interval over problems (`mean_ci`).
+
+    Pairing removes what problems differ in, so it sees changes that two separate intervals hide. A few changes that are all
+    equal, such as a single one, have no spread to tell from: their interval reaches to zero and as far beyond the mean. With
+    `shares` it is cut to [-1, 1].
 
     Raises:
         ValueError: different lengths, no problems, or values that are not finite.
@@ -149,7 +177,12 @@ def paired_difference(
             f"before has shape {before.shape}, after {after.shape}; expected one list of problems"
         )
     change_N = after - before
-    return Difference(float(change_N.mean()), bootstrap_ci(change_N, seed), int(change_N.size))
+    mean, interval = float(change_N.mean()), mean_ci(change_N, seed)
+    if change_N.size < SAME and float(change_N.std()) < 1e-12:
+        interval = min(0.0, 2 * mean), max(0.0, 2 * mean)
+    if shares:
+        interval = max(-1.0, interval[0]), min(1.0, interval[1])
+    return Difference(mean, interval, int(change_N.size))
 
 
 def sampling_interval(

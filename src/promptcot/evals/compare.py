@@ -65,7 +65,7 @@ def difference(first: Entry, other: Entry, seed: int) -> dict[str, Any] | None:
     if not shared:
         return None
     a, b = [before[n] for n in shared], [after[n] for n in shared]
-    change = paired_difference([sum(m) / len(m) for m in a], [sum(m) / len(m) for m in b], seed)
+    change = paired_difference([sum(m) / len(m) for m in a], [sum(m) / len(m) for m in b], seed, shares=True)
     many = min(map(len, a + b)) > 1
     return {
         "mean": change.mean, "ci95": list(change.ci95), "problems": len(shared), "clear": change.clear,

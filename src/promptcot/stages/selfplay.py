@@ -216,7 +216,7 @@ class Play:
         if not ids:
             return "converged", "nothing was tracked", (float("nan"),) * 4
         a, b = [before[i] for i in ids], [now[i] for i in ids]
-        change = paired_difference(a, b, self.ctx.recipe.run.seed)
+        change = paired_difference(a, b, self.ctx.recipe.run.seed, shares=True)
         low, high = change.ci95
         why = (
             f"tracked avg@{self.settings.track_samples} moved by {100 * change.mean:+.1f} points "
