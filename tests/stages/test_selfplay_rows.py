@@ -177,6 +177,8 @@ def test_the_monitor_counts_sure_majorities_against_the_label() -> None:
     [
         ({"waves": [4, 2]}, "add up to rollouts=8"),
         ({"early": "decided", "waves": [4, 4], "pairs_per_problem": "all"}, "needs a number"),
+        ({"min_pairs": 3}, "min_pairs=3 drops every problem"),
+        ({"pairs_per_problem": "all", "min_pairs": 3, "max_pairs": 2}, "min_pairs=3 drops every problem"),
         ({"stop": True}, "selfplay.track of 2"),
         ({"method": "sft", "training": {"lr": 1e-5, "beta": 0.2}}, "training.beta does nothing"),
         ({"grpo": GRPO(group=4)}, "selfplay.grpo does nothing with method=dpo"),

@@ -63,6 +63,13 @@ class SelfPlay(Section):
             raise ValueError(
                 "early=decided needs a number of pairs_per_problem: 'min' and 'all' use every attempt"
             )
+        if self.method == "dpo":
+            pairs = self.pairs_per_problem if isinstance(self.pairs_per_problem, int) else self.min_pairs
+            if min(pairs, self.max_pairs or pairs) < self.min_pairs:
+                raise ValueError(
+                    f"min_pairs={self.min_pairs} drops every problem: pairs_per_problem={self.pairs_per_problem} and "
+                    f"max_pairs={self.max_pairs} allow fewer"
+                )
         if self.stop and self.track < 2:
             raise ValueError("stop needs problems to measure on: selfplay.track of 2 or more")
         plain = Preference(lr=1.0)  # compared with defaults, since a saved recipe names every key

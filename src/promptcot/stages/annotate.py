@@ -16,7 +16,7 @@ from promptcot.lm.base import Engine, Failure, Prompt, Sample, draw
 from promptcot.records import Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Annotate
-from promptcot.stages.context import Context, check_rejects
+from promptcot.stages.context import Context, check_rejects, model_inputs
 from promptcot.verify.boxes import after_thinking
 
 NAME = "annotate"
@@ -31,7 +31,7 @@ def run(ctx: Context) -> None:
     step = ctx.map(
         NAME, "triples", Triple, todo, partial(annotate, settings=settings, style=ctx.recipe.templates),
         params={**settings.key(), "order": list(settings.annotators)},  # they take turns
-        inputs={"seeds": seeds.digest}, version=2,
+        inputs={"seeds": seeds.digest, **model_inputs(settings.annotators)}, version=2,
     )  # fmt: skip
     check_rejects(step, settings.max_rejected, "annotate.max_rejected")
 

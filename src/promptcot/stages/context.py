@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from promptcot.errors import UserError
-from promptcot.ids import row_id
+from promptcot.ids import digest, row_id
 from promptcot.records import Ask, Problem, Record, Reject, Seed
 from promptcot.rundir import RunDir, folder
 from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, peak_rss_mb
-from promptcot.settings import Recipe
+from promptcot.settings import Model, Recipe
 from promptcot.shards import read_json, write_shard
 from promptcot.store import Step, View
 
 R = TypeVar("R", bound=Record)
+MODEL_FILES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
+EDGE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,27 @@ def _ask(stage: str, r: Seed | Problem, k: int, params: Any) -> Ask:
 
 
 def model_key(path: str) -> str:
-    """The digest of a finished model step whose artifact is at `path`; the name itself for any other model."""
+    """What tells a model from others under the same name: the digest of the finished step whose artifact is at `path`; of a
+    directory of the user's, its files by name, size, beginning and end; of any other model the name itself.
+    """
     parent = Path(path).parent
-    return Step.load(parent, Record).digest if (parent / "done.json").exists() else path
+    if (parent / "done.json").exists():
+        return Step.load(parent, Record).digest
+    if not any((Path(path) / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return path
+    return digest([path, *map(_looks, sorted(f for f in Path(path).iterdir() if f.suffix in MODEL_FILES))])
+
+
+def model_inputs(models: Mapping[str, Model]) -> dict[str, str]:
+    """Inputs of a step that asks these models (by their names there): those that are more than their name."""
+    found = {f"model {name}": (m.spec().model, model_key(m.spec().model)) for name, m in models.items()}
+    return {name: key for name, (model, key) in found.items() if key != model}
+
+
+def _looks(file: Path) -> list[Any]:
+    """Enough of a file of gigabytes to see that it is another one."""
+    size = file.stat().st_size
+    with file.open("rb") as f:
+        head = f.read(EDGE)
+        f.seek(max(0, size - EDGE))
+        return [file.name, size, blake2b(head + f.read(EDGE), digest_size=16).hexdigest()]

@@ -18,7 +18,7 @@ from promptcot.records import Ask, Problem, Reject, Trace
 from promptcot.runner.worker import Worker
 from promptcot.settings import Distill, Training
 from promptcot.stages.coldstart import beginning
-from promptcot.stages.context import Context, asks, model_key
+from promptcot.stages.context import Context, asks, model_inputs, model_key
 from promptcot.stages.label import pick
 
 NAME = "distill"
@@ -37,7 +37,7 @@ def run(ctx: Context) -> None:
     }  # fmt: skip
     traces = ctx.map(
         NAME, "traces", Trace, asks(NAME, problems, settings.traces_per_problem), write, params=params,
-        inputs={"problems": curated.digest},
+        inputs={"problems": curated.digest, **model_inputs({"teacher": settings.teacher})},
     )  # fmt: skip
     spec = settings.student.spec()
     fit = partial(train, traces=list(traces.rows()), spec=spec, settings=settings.training, style=style)
