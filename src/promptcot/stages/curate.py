@@ -34,7 +34,7 @@ def run(ctx: Context) -> None:
         lambda: curate(
             list(made.rows()), [*seeds.rows(), *scored], settings, ctx.recipe.templates, ctx.recipe.run.seed
         ),
-        params=settings.key(), inputs=inputs,
+        params=settings.key(), inputs=inputs, version=2,
     )  # fmt: skip
 
 
