@@ -49,6 +49,50 @@ def test_a_novel_walk_prefers_concepts_that_were_seen_together() -> None:
     assert second["b"] > 20 * second["c"]
 
 
+def plain_lists(lists: list[ConceptList], n: int, seed: int, novel: float) -> list[ConceptList]:
+    """`sample_lists` as its description reads, with a pass over all concepts for every draw."""
+    rng = random.Random(seed)
+    by_domain = {d: [r for r in lists if r.domain == d] for d in sorted({r.domain for r in lists})}
+    out = []
+    for _ in range(n):
+        domain = rng.choices(list(by_domain), [0.3 if d == "code" else 0.7 for d in by_domain])[0]
+        rows = by_domain[domain]
+        level = rng.choice(rows).level
+        size = rng.choice([len(r.concepts) for r in rows if r.level == level])
+        if rng.random() >= novel:
+            out.append(
+                ConceptList(domain, level, rng.choice([r for r in rows if len(r.concepts) == size]).concepts)
+            )
+            continue
+        names = sorted({c for r in rows for c in r.concepts})
+        together = {
+            a: Counter(b for r in rows if a in r.concepts for b in r.concepts if b != a) for a in names
+        }
+        for _ in range(50):
+            walk = rng.choices(names, [sum(a in r.concepts for r in rows) for a in names])
+            while len(walk) < min(size, len(names)):
+                rest = [b for b in names if b not in walk]
+                weights = [sum(together[a][b] for a in walk) / len(walk) + 0.1 for b in rest]
+                walk += rng.choices(rest, weights)
+            if all(set(walk) != set(r.concepts) for r in rows):
+                break
+        out.append(ConceptList(domain, level, tuple(walk)))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("novel", [0.0, 0.6, 1.0])
+def test_draws_are_those_of_a_plain_walk(seed: int, novel: float) -> None:
+    rng = random.Random(100 + seed)
+    names = [f"c{i}" for i in range(3 + 4 * seed)]
+    lists = [
+        ConceptList("code" if i % 5 == 0 else "math", str(i % 3), tuple(rng.choices(names, k=1 + i % 6)))
+        for i in range(15)
+    ]
+    made = sample_lists(lists, 60, seed=seed, novel=novel, code_share=0.3, levels={}, sizes={})
+    assert made == plain_lists(lists, 60, seed, novel)
+
+
 def test_domains_levels_and_sizes_follow_their_weights() -> None:
     rows = draw(2000, levels={"2": 3.0, "3": 1.0})
     domains = Counter(r.domain for r in rows)

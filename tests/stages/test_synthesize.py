@@ -12,7 +12,9 @@ from promptcot.errors import UserError
 from promptcot.recipe import parse
 from promptcot.records import Triple
 from promptcot.rundir import RunDir
+from promptcot.settings import Synthesize
 from promptcot.stages import synthesize
+from promptcot.stages.concepts import ConceptList
 
 COLDSTART = {"base": {"engine": "transformers", "model": "pocket"}, "training": {"lr": 1.0}}
 TRIPLE = Triple("t", "s", "math", "1", "train", "given", ["sums"], "Add.", "What is 1 + 1?")
@@ -44,3 +46,17 @@ def test_an_edited_file_is_refused_on_resume(
     with pytest.raises(UserError, match="was made with other parameters"):
         synthesize.run(ctx)
     run.close()
+
+
+def test_no_concept_list_is_drawn_before_a_row_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def sample(known: Any, n: int, **settings: Any) -> list[ConceptList]:
+        drawn.append(n)
+        return [ConceptList("math", "1", ("sums",))] * n
+
+    monkeypatch.setattr(synthesize, "sample_lists", sample)
+    asked = synthesize.requests(Synthesize(problems=3), [TRIPLE], 1)
+    assert (len(asked), drawn) == (3, [])
+    assert [(row.sample, row.concepts) for row in asked] == [(0, ["sums"]), (1, ["sums"]), (2, ["sums"])]
+    assert (asked[1].sample, drawn) == (1, [3])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def run(ctx: Context) -> None:
         return
     assert cold is not None
     triples = ctx.load("annotate", "triples", Triple)
-    asked = requests(settings, list(triples.rows()), ctx.recipe.run.seed)
+    asked = requests(settings, triples.rows(), ctx.recipe.run.seed)
     model = kept_model(ctx, "p")
     fn = partial(
         generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
@@ -72,18 +72,24 @@ def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, li
     return n, problems, rejects
 
 
-def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> Sequence[Ask]:
-    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts."""
-    known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
-    if settings.concepts:
-        given = read_lists(settings.concepts, known[0].domain, known[0].level)
-        lists = [given[i % len(given)] for i in range(settings.problems)]
-    else:
-        lists = sample_lists(
+def requests(settings: Synthesize, triples: Iterable[Triple], run_seed: int) -> Sequence[Ask]:
+    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts.
+
+    Nothing is sampled before the first is asked for: a finished step asks for none.
+    """
+
+    @cache
+    def lists() -> list[ConceptList]:
+        known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
+        if settings.concepts:
+            given = read_lists(settings.concepts, known[0].domain, known[0].level)
+            return [given[i % len(given)] for i in range(settings.problems)]
+        return sample_lists(
             known, settings.problems, seed=row_seed(run_seed, NAME), novel=settings.novel,
             code_share=settings.code_share, levels=settings.levels, sizes=settings.sizes,
         )  # fmt: skip
-    return View(len(lists), lambda a, b: [_request(lists[n], n) for n in range(a, b)])
+
+    return View(settings.problems, lambda a, b: [_request(lists()[n], n) for n in range(a, b)])
 
 
 def _request(row: ConceptList, n: int) -> Ask:
