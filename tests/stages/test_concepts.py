@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from promptcot.errors import UserError
-from promptcot.stages.concepts import ConceptGraph, ConceptList, read_lists, sample_lists
+from promptcot.stages.concepts import ConceptGraph, ConceptList, file_lists, read_lists, sample_lists
 
 LISTS = [
     ConceptList("math", "1", ("gcd",)),
@@ -117,10 +117,44 @@ def test_no_lists_at_all_is_explained() -> None:
 def test_a_concepts_file_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "concepts.jsonl"
     file.write_text('{"concepts": ["a", "b"]}\n{"foundational_concepts": ["c"], "level": "AIME"}\n')
-    assert read_lists(str(file), "math", "2") == [
-        ConceptList("math", "2", ("a", "b")),
+    assert read_lists(str(file), "math") == [
+        ConceptList("math", "", ("a", "b")),
         ConceptList("math", "AIME", ("c",)),
     ]
     file.write_text('{"concepts": ["a"]}\n{"concepts": []}\n')
     with pytest.raises(UserError, match="line-2 has no list"):
-        read_lists(str(file), "math", "2")
+        read_lists(str(file), "math")
+    file.write_text("\n")
+    with pytest.raises(UserError, match="is empty"):
+        read_lists(str(file), "math")
+
+
+def test_a_null_in_a_concepts_file_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "concepts.jsonl"
+    file.write_text('{"concepts": ["a"], "level": null, "domain": null}\n{"concepts": ["a"], "level": 0}\n')
+    assert read_lists(str(file), "code") == [
+        ConceptList("code", "", ("a",)),
+        ConceptList("code", "0", ("a",)),
+    ]
+
+
+def test_lists_of_a_file_draw_the_levels_that_it_does_not_name(tmp_path: Path) -> None:
+    file = tmp_path / "concepts.jsonl"
+    file.write_text(
+        '{"concepts": ["a"]}\n{"concepts": ["b"], "level": "AIME"}\n{"concepts": ["c"], "domain": "code"}\n'
+    )
+
+    def drawn(known: list[ConceptList], **levels: float) -> dict[str, Counter[str]]:
+        rows = file_lists(str(file), 1200, known, seed=1, domain="math", levels=levels)
+        assert [r.concepts for r in rows[:4]] == [("a",), ("b",), ("c",), ("a",)]
+        assert [r.domain for r in rows[:4]] == ["math", "math", "code", "math"]
+        return {c: Counter(r.level for r in rows if r.concepts == (c,)) for c in "abc"}
+
+    found = drawn(LISTS)  # math has the levels 1, 2, 2 and 3, code 1 only
+    assert (found["b"], found["c"]) == (Counter({"AIME": 400}), Counter({"1": 400}))
+    assert set(found["a"]) == {"1", "2", "3"}
+    assert 160 < found["a"]["2"] < 240
+    assert set(drawn(LISTS[:4])["c"]) == {"1", "2", "3"}  # no code at all: of what there is
+    assert drawn([], two=1.0)["a"] == Counter({"two": 400})
+    with pytest.raises(UserError, match="lists without a level, and no train triple has one"):
+        drawn([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from promptcot.readers.release import concept_list
 
 T = TypeVar("T")
 MAX_TRIES = 50
+LINE = '{"concepts": ["...", "..."]}'
 
 
 @dataclass(frozen=True)
@@ -126,28 +127,52 @@ def _pick(rng: random.Random, weights: Mapping[T, float]) -> T:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def read_lists(path: str, domain: str, level: str) -> list[ConceptList]:
-    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain`;
-    or `prompt`, a prompt of the released generator.
+def file_lists(
+    path: str, n: int, known: Sequence[ConceptList], *, seed: int, domain: str, levels: Mapping[str, float]
+) -> list[ConceptList]:
+    """`n` concept lists, those of a file in turn. Where it names no level one is drawn as in `sample_lists`: by `levels`,
+    else from `known`, of the same domain if there are such.
 
     Raises:
-        UserError: the file cannot be read, or a line holds no list of strings.
+        UserError: as `read_lists`; or it names no level, and there is none to draw from.
+    """
+    given, rng = read_lists(path, domain), random.Random(seed)
+    same = {d: [row.level for row in known if row.domain == d] for d in {row.domain for row in given}}
+    every = [row.level for row in known]
+    if not (levels or every or all(row.level for row in given)):
+        raise UserError(
+            f"'{path}' has lists without a level, and no train triple has one",
+            do='name them: a "level" in every line, or synthesize.levels',
+        )
+    out = []
+    for i in range(n):
+        row = given[i % len(given)]
+        if not row.level:
+            level = _pick(rng, levels) if levels else rng.choice(same[row.domain] or every)
+            row = replace(row, level=level)
+        out.append(row)
+    return out
+
+
+def read_lists(path: str, domain: str) -> list[ConceptList]:
+    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain` (null is
+    absent; an absent level is empty); or `prompt`, a prompt of the released generator.
+
+    Raises:
+        UserError: the file cannot be read, is empty, or a line holds no list of strings.
     """
     out = []
     for where, row in read_jsonl(Path(path)):
         if isinstance(row, str):
-            raise UserError(
-                f"'{path}' {where}: {row}", expected='{"concepts": ["...", "..."]}', do="mend that line"
-            )
+            raise UserError(f"'{path}' {where}: {row}", expected=LINE, do="mend that line")
         asked = concept_list(str(row.get("prompt", "")))  # as in the release's files of concepts
+        row = {key: value for key, value in row.items() if value is not None}
         if asked:
             row = {"concepts": asked[0], "level": asked[1], "domain": asked[2], **row}
         concepts = row.get("concepts") or row.get("foundational_concepts")
         if not isinstance(concepts, list) or not concepts or not all(isinstance(c, str) for c in concepts):
-            raise UserError(
-                f"'{path}' {where} has no list of concepts",
-                expected='{"concepts": ["...", "..."]}',
-                do="mend that line",
-            )
-        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", level)), tuple(concepts)))
+            raise UserError(f"'{path}' {where} has no list of concepts", expected=LINE, do="mend that line")
+        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", "")), tuple(concepts)))
+    if not out:
+        raise UserError(f"'{path}' is empty", expected=f"one {LINE} per line", do="see synthesize.concepts")
     return out

@@ -15,7 +15,7 @@ from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_pa
 from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
-from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
+from promptcot.stages.concepts import ConceptList, file_lists, sample_lists
 from promptcot.stages.context import Context
 from promptcot.stages.em import kept_model
 from promptcot.store import View
@@ -32,7 +32,7 @@ def run(ctx: Context) -> None:
         return
     assert cold is not None
     triples = ctx.load("annotate", "triples", Triple)
-    asked = requests(settings, triples.rows(), ctx.recipe.run.seed)
+    asked = requests(settings, triples.rows(), ctx.recipe.run.seed, ctx.recipe.seeds.domain)
     model = kept_model(ctx, "p")
     fn = partial(
         generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
@@ -42,7 +42,7 @@ def run(ctx: Context) -> None:
         inputs["concepts"] = file_digest(settings.concepts, "synthesize.concepts")
     ctx.map(
         NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
-        inputs=inputs,
+        inputs=inputs, version=2 if settings.concepts else 1,
     )  # fmt: skip
 
 
@@ -72,24 +72,32 @@ def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, li
     return n, problems, rejects
 
 
-def requests(settings: Synthesize, triples: Iterable[Triple], run_seed: int) -> Sequence[Ask]:
-    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts.
+def requests(
+    settings: Synthesize, triples: Iterable[Triple], run_seed: int, domain: str = "math"
+) -> Sequence[Ask]:
+    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts and levels.
 
-    Nothing is sampled before the first is asked for: a finished step asks for none.
+    A file is read at once, so that nothing is begun with a bad one. Nothing is sampled before the first row is asked for:
+    a finished step asks for none.
+
+    Args:
+        domain: Of the lists of a file that do not say theirs.
     """
+    n, seed = settings.problems, row_seed(run_seed, NAME)
 
     @cache
     def lists() -> list[ConceptList]:
         known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
         if settings.concepts:
-            given = read_lists(settings.concepts, known[0].domain, known[0].level)
-            return [given[i % len(given)] for i in range(settings.problems)]
+            return file_lists(settings.concepts, n, known, seed=seed, domain=domain, levels=settings.levels)
         return sample_lists(
-            known, settings.problems, seed=row_seed(run_seed, NAME), novel=settings.novel,
-            code_share=settings.code_share, levels=settings.levels, sizes=settings.sizes,
+            known, n, seed=seed, novel=settings.novel, code_share=settings.code_share, levels=settings.levels,
+            sizes=settings.sizes,
         )  # fmt: skip
 
-    return View(settings.problems, lambda a, b: [_request(lists()[n], n) for n in range(a, b)])
+    if settings.concepts:
+        lists()
+    return View(n, lambda a, b: [_request(lists()[n], n) for n in range(a, b)])
 
 
 def _request(row: ConceptList, n: int) -> Ask:
