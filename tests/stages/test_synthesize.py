@@ -38,8 +38,9 @@ def test_an_edited_file_is_refused_on_resume(
 
     def step(
         stage: str, name: str, record: Any, *work: Any, params: Any, inputs: dict[str, str], version: int = 1
-    ) -> None:
+    ) -> Any:
         run.step(stage, name, record, params, inputs, version)
+        return SimpleNamespace(totals=lambda: {"rows_out": 1})
 
     ctx: Any = SimpleNamespace(recipe=recipe, load=lambda *of: triples, map=step, table=step)
     for _ in range(2):

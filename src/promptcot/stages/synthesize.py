@@ -9,6 +9,7 @@ from pathlib import Path
 
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
+from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt
 from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
@@ -16,7 +17,7 @@ from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
 from promptcot.stages.concepts import ConceptList, file_lists, sample_lists
-from promptcot.stages.context import Context
+from promptcot.stages.context import Context, first_rejects
 from promptcot.stages.em import kept_model
 from promptcot.store import View
 
@@ -47,13 +48,25 @@ def run(ctx: Context) -> None:
 
 
 def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
-    """Problems of a file instead of p's; what is wrong with a row is its reject's reason."""
+    """Problems of a file instead of p's; what is wrong with a row is its reject's reason.
+
+    Raises:
+        UserError: it holds no usable problem.
+    """
     domain = ctx.recipe.seeds.domain
-    ctx.table(
+    step = ctx.table(
         NAME, "problems", Problem, lambda: read_problems(path, settings, domain),
         params={"fields": settings.fields, "problems": settings.problems, "domain": domain},
         inputs={"file": file_digest(path, "synthesize.path")},
     )  # fmt: skip
+    totals = step.totals()
+    if not totals["rows_out"]:
+        why = f": {totals['reasons']}. {first_rejects(step)}" if totals["rejected"] else ""
+        raise UserError(
+            f"no usable problem among the {totals['rows_in']} rows of '{path}'{why}",
+            expected="at least one row with a problem",
+            do="synthesize.fields names the file's own columns: {problem: COLUMN}",
+        )
 
 
 def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, list[Problem], list[Reject]]:
