@@ -91,6 +91,7 @@ def test_short_texts_are_one_shingle_and_symbols_are_words() -> None:
     assert shingles("a b", 3) == ["a b"]
     assert shingles("", 3) == [""]
     assert shingles("x+1 = y", 3) == ["+ 1 =", "1 = y", "x + 1"]
+    assert shingles("求3个", 3) == ["求 3 个"]
     assert normalize_text("  A\n b ") == "a b"
 
 

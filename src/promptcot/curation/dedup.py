@@ -1,7 +1,8 @@
 """Exact and near duplicates among problems, by MinHash and locality-sensitive hashing.
 
 Near means: estimated Jaccard similarity of the sets of word shingles at or above a threshold; of pairs just at the
-threshold the index finds 99%, of closer ones more. Symbols are words here, so `x+1` and `x-1` differ. The first row in the given order is the one that stays.
+threshold the index finds 99%, of closer ones more. Symbols are words here, so `x+1` and `x-1` differ;
+so is each Chinese or Japanese character. The first row in the given order is the one that stays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from promptcot.curation.words import ALONE
 from promptcot.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ Kind = Literal["exact", "near"]
 
 FOUND = 0.99
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+|[^\w\s]")
 
 
 @dataclass(frozen=True)

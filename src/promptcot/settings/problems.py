@@ -81,7 +81,8 @@ class Synthesize(Section):
 
 
 class Curate(Section):
-    """Format, exact and near duplicates, decontamination against the held-out problems and the benchmarks that are scored."""
+    """Format, exact and near duplicates, decontamination against the held-out problems and the benchmarks that are scored.
+    A Chinese or Japanese character is a word."""
 
     min_words: PositiveInt = 8
     max_words: PositiveInt = 1000
