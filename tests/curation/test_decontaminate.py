@@ -87,6 +87,63 @@ def test_texts_without_latin_letters_are_compared_as_they_are() -> None:
     assert ids("求面积", "求面积", "both") == ["ref"]
 
 
+@pytest.mark.parametrize("mode", ["strict13", "qwen", "both"])
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("Compute 12 * 7 - 5.", "Compute 12 + 7 * 5."),
+        ("What is 5!?", "What is 5?"),
+        ("Round 3.5 to an integer.", "Round 35 to an integer."),
+        ("小明有3个苹果，又买了5个，问一共多少个？", "一个长方形长3宽5，求面积"),
+        (
+            "Пусть x и y — натуральные числа, такие что 3x + 5y = 100. Найдите наибольшее значение x.",
+            "Решите уравнение и неравенство для x и y если 3x больше 5y = 100 при x",
+        ),
+    ],
+)
+def test_texts_that_share_their_latin_tokens_only_are_not_equal(
+    text: str, reference: str, mode: Mode
+) -> None:
+    assert ids(text, reference, mode) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("Find $x$ if $x+1 = 3$", "Find \\(x\\), if x + 1 =3."),
+        ("solve:  $2\\,x^2 < 9$!", "Solve 2 x^2<9 !"),
+        ("求 $x+1=3$ 的解。", "求x+1=3的解"),
+        ("What is Ａ+½？", "what is a+1⁄2"),
+    ],
+)
+def test_dollar_signs_punctuation_and_space_do_not_make_texts_differ(text: str, reference: str) -> None:
+    (hit,) = find_contaminated([("x", text)], [("ref", reference)])
+    assert (hit.kind, hit.ratio) == ("equal", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "ratio"),
+    [
+        # 16 and 17 words, of which the first 15 are the same.
+        ("小明有3个苹果，又买了5个，一共多重？", "小明有3个苹果，又买了5个，一共多少个？", 15 / 16),
+        (
+            "Найдите все пары натуральных чисел для которых сумма квадратов на единицу больше удвоенного произведения этих чисел",
+            "Найдите все пары натуральных чисел для которых сумма квадратов на единицу больше удвоенного произведения данных чисел",
+            15 / 16,
+        ),
+    ],
+)
+def test_a_near_copy_in_another_script_is_caught(text: str, reference: str, ratio: float) -> None:
+    (hit,) = find_contaminated([("x", text)], [("ref", reference)])
+    assert hit.kind == "overlap"
+    assert hit.ratio == pytest.approx(ratio)
+
+
+def test_words_of_other_scripts_are_runs_with_their_marks_or_single_characters() -> None:
+    assert normalize_tokens("Poincaré, числа x_1; किताब है।") == ["poincaré", "числа", "x", "1", "किताब", "है"]
+    assert normalize_tokens("求面积3个，カメラ") == ["求", "面", "积", "3", "个", "カ", "メ", "ラ"]
+
+
 def test_the_closest_reference_is_named_and_the_first_among_equals() -> None:
     references = [
         ("half", " ".join(REFERENCE.split()[:14]) + " more " * 9),

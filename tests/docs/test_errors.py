@@ -37,6 +37,7 @@ FILES = {
     "riddles.yaml": recipe("riddles"), "bad.py": "def domain(:\n",
     "noone.yaml": recipe("noone", coldstart={"base": MODEL, "training": {"lr": 0.1}}),
     "import.yaml": recipe("import", synthesize={"path": "none.jsonl"}),
+    "columns.yaml": recipe("columns", synthesize={"path": "columns.jsonl"}),
     "track.yaml": recipe(
         "track", selfplay={"model": MODEL, "problems": "seeds", "track": 9, "training": {"lr": 0.1}}
     ),

@@ -116,11 +116,11 @@ def test_a_named_column_is_taken_as_it_is() -> None:
 def test_prompts_of_the_generator_give_concept_lists(tmp_path: Path) -> None:
     file = tmp_path / "concepts.jsonl"
     file.write_text(json.dumps({"prompt": GENERATED[0]["prompt"]}) + "\n" + '{"concepts": ["a"]}\n')
-    first, second = read_lists(str(file), "math", "3")
+    first, second = read_lists(str(file), "math")
     assert (first.domain, first.level, first.concepts) == (
         "code", "codeforces", ("Segment trees", "Sums modulo 10. Careful")
     )  # fmt: skip
-    assert (second.domain, second.level) == ("math", "3")
+    assert (second.domain, second.level) == ("math", "")
 
 
 @pytest.mark.skipif(

@@ -37,3 +37,17 @@ def test_every_problem_is_kept_or_has_a_reason() -> None:
         "leak": "contaminated",
         "near2": "near_duplicate",
     }
+
+
+def test_a_chinese_problem_has_as_many_words_as_characters() -> None:
+    # 24 characters and the digits 3 and 5; punctuation is none.
+    text = "小明有3个苹果，又买了5个，问小明最后一共还剩多少个苹果？"
+    problems = [
+        Problem("p", "math", "1", [], "", text),
+        Problem("e", "math", "1", [], "", "Add $x + 1$, then 2!"),
+    ]
+    _, kept, rejects = curate(problems, [], Curate(), "compact", 1)
+    assert [p.id for p in kept] == ["p"]
+    assert [(r.reason, r.detail) for r in rejects] == [("length", "6 words")]
+    _, _, rejects = curate(problems[:1], [], Curate(max_words=10), "compact", 1)
+    assert [(r.reason, r.detail) for r in rejects] == [("length", "26 words")]

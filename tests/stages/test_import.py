@@ -80,3 +80,21 @@ def test_without_a_file_it_needs_em_and_a_number() -> None:
     parse({"name": "x", "seeds": seeds, "synthesize": {"path": "none.jsonl"}})
     with pytest.raises(UserError, match="cannot read the problem file"):
         file_digest("none.jsonl", "synthesize.path")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"text": "What is 1 + 1?"}], "no_problem.*line-1: no text in the column problem"),
+        ([], "among the 0 rows of '.*'\n"),
+    ],
+)
+def test_a_file_without_a_usable_problem_ends_the_run_there(
+    rows: list[dict[str, object]], said: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "problems.jsonl", rows)
+    seeds = {"source": "pocket", "count": 1, "heldout": 1}
+    recipe = parse({"name": "x", "run": {"workers": 1}, "seeds": seeds, "synthesize": {"path": str(file)}})
+    for _ in range(2):  # the table is on disk by then, and no better
+        with pytest.raises(UserError, match=said):
+            execute(recipe, ["seeds", "synthesize"], Reporter(quiet=True), str(tmp_path / "run"))

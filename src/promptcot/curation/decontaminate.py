@@ -3,7 +3,8 @@
 Plain 13-gram matching, which PromptCoT 2.0 names, flags every AIME problem that ends in "where m and n are
 relatively prime positive integers. Find m+n". Qwen2 (arXiv 2407.10671, section 5.2.6) asks that the longest
 common subsequence also covers 60% of the shorter text. The default here asks for both.
-References under 13 words have no 13-gram: they match only a row that is equal after normalisation.
+References under 13 words have no 13-gram: they match only a row that is equal but for case, white space, dollar signs
+and punctuation. Equal texts agree in their symbols: 12 * 7 - 5 is not 12 + 7 * 5.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from promptcot.curation.words import WORD
 from promptcot.errors import MissingExtra, UserError
 
 NGRAM_TOKENS = 13
@@ -22,7 +24,10 @@ MIN_RATIO = 0.6
 
 Mode = Literal["strict13", "qwen", "both"]
 
-_SYMBOLS = re.compile(r"[^0-9a-z]+")
+_WORDS = re.compile(WORD)
+_SYMBOLS = re.compile(rf"{WORD}|[^\w\s]|_")
+# LaTeX's marks around and spaces in formulas, and punctuation; a point or colon before a digit belongs to a number.
+_IGNORED = re.compile(r"\\[()\[\],;:! ]|[$\",;?“”。、]|[.:](?!\d)")
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Contamination:
 
 
 def normalize_tokens(text: str) -> list[str]:
-    """Compatibility Unicode, lower case, everything but a-z and 0-9 as a separator."""
-    return _SYMBOLS.sub(" ", unicodedata.normalize("NFKC", text).lower()).split()
+    """The words (`promptcot.curation.words`) in compatibility Unicode and lower case, without any symbols."""
+    return _WORDS.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def find_contaminated(
@@ -114,8 +119,9 @@ class _References:
 
 
 def _key(text: str) -> str:
-    """What equal texts share. A text without Latin letters or digits is compared as it is."""
-    return " ".join(normalize_tokens(text)) or " ".join(text.split())
+    """What equal texts share: words and symbols. A text of nothing but punctuation is compared as it is."""
+    told = _IGNORED.sub(" ", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(_SYMBOLS.findall(told)) or " ".join(text.split())
 
 
 def _ngrams(tokens: list[str]) -> list[tuple[str, ...]]:

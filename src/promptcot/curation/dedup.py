@@ -1,7 +1,8 @@
 """Exact and near duplicates among problems, by MinHash and locality-sensitive hashing.
 
-Near means: estimated Jaccard similarity of the sets of word shingles at or above a threshold. Symbols are
-words here, so `x+1` and `x-1` differ. The first row in the given order is the one that stays.
+Near means: estimated Jaccard similarity of the sets of word shingles at or above a threshold; of pairs just at the
+threshold the index finds 99%, of closer ones more. Symbols are words here, so `x+1` and `x-1` differ;
+so is each Chinese or Japanese character. The first row in the given order is the one that stays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from promptcot.curation.words import ALONE
 from promptcot.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["exact", "near"]
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+FOUND = 0.99
+
+_WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,15 @@ def find_duplicates(
     return found
 
 
+def bands(threshold: float, num_perm: int) -> tuple[int, int]:
+    """(bands, rows per band) of the index: the longest bands, so the fewest idle comparisons, with which a pair at the
+    threshold shares a band with probability `FOUND`. One row each where no length gives that."""
+    for rows in range(num_perm // 2, 1, -1):  # datasketch wants two bands
+        if 1 - (1 - threshold**rows) ** (num_perm // rows) >= FOUND:
+            return num_perm // rows, rows
+    return num_perm, 1
+
+
 class _Index:
     """Sketches of the kept rows."""
 
@@ -96,7 +109,7 @@ class _Index:
             raise MissingExtra("datasketch", "curate") from error
         self._threshold = threshold
         self._empty = MinHash(num_perm=num_perm, seed=seed)
-        self._lsh = MinHashLSH(threshold=threshold, num_perm=num_perm)
+        self._lsh = MinHashLSH(num_perm=num_perm, params=bands(threshold, num_perm))
         self._kept: list[tuple[str, MinHash]] = []
 
     def nearest_or_add(self, ident: str, parts: list[str]) -> tuple[str, float] | None:

@@ -55,8 +55,9 @@ class Annotate(Section):
 
 
 class Synthesize(Section):
-    """New problems from concept lists. `concepts`: a JSONL file of {"concepts": [...]}, or None to sample
-    combinations from the seeds' own concepts; a share `novel` of them combine concepts never seen together.
+    """New problems from concept lists. `concepts`: a JSONL file of {"concepts": [...]}, with a `domain` (else that of
+    `seeds`) and a `level` (else drawn) or without; or None to sample combinations from the seeds' own concepts, of which a
+    share `novel` combine concepts never seen together.
     levels and sizes: weights; empty means as often as among the seeds (sizes: of that level).
     path: a JSONL or Parquet file of problems written elsewhere (released prompts, self-play data, generator
     completions, or rows with a `problem`) to take instead, the first `problems` of them (0 = all); `fields` as of
@@ -80,7 +81,8 @@ class Synthesize(Section):
 
 
 class Curate(Section):
-    """Format, exact and near duplicates, decontamination against the held-out problems and the benchmarks that are scored."""
+    """Format, exact and near duplicates, decontamination against the held-out problems and the benchmarks that are scored.
+    A Chinese or Japanese character is a word."""
 
     min_words: PositiveInt = 8
     max_words: PositiveInt = 1000

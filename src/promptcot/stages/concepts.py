@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from promptcot.errors import UserError
 from promptcot.readers.files import read_jsonl
@@ -15,6 +18,7 @@ from promptcot.readers.release import concept_list
 
 T = TypeVar("T")
 MAX_TRIES = 50
+LINE = '{"concepts": ["...", "..."]}'
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,28 @@ class ConceptGraph:
 
     def __init__(self, lists: Sequence[ConceptList], smoothing: float = 0.1) -> None:
         self.lists, self.smoothing = lists, smoothing
-        self.count: Counter[str] = Counter(c for row in lists for c in set(row.concepts))
-        self.names = sorted(self.count)
-        self.together: dict[str, Counter[str]] = defaultdict(Counter)
+        count = Counter(c for row in lists for c in set(row.concepts))
+        self.names = sorted(count)
+        self.at = {name: i for i, name in enumerate(self.names)}
+        self.cumulative = list(accumulate(count[name] for name in self.names))
+        together: dict[str, Counter[str]] = defaultdict(Counter)
+        self.seen = {frozenset(row.concepts) for row in lists}
+        self.of_size: dict[int, list[ConceptList]] = defaultdict(list)
+        self.sizes: dict[str, list[int]] = defaultdict(list)  # by level
         for row in lists:
             for a in set(row.concepts):
-                self.together[a].update(b for b in row.concepts if b != a)
-        self.seen = {frozenset(row.concepts) for row in lists}
+                together[a].update(b for b in row.concepts if b != a)
+            self.of_size[len(row.concepts)].append(row)
+            self.sizes[row.level].append(len(row.concepts))
+        self.near = [_neighbours(together[name], self.at) for name in self.names]
+
+    def peers(self, level: str) -> Sequence[int]:
+        """The sizes of the observed lists of this level, or of all when there is none."""
+        return self.sizes.get(level) or [len(row.concepts) for row in self.lists]
 
     def seen_list(self, rng: random.Random, size: int) -> tuple[str, ...]:
         """An observed list of this size, or of any size when there is none."""
-        fitting = [row for row in self.lists if len(row.concepts) == size]
-        return rng.choice(fitting or list(self.lists)).concepts
+        return rng.choice(self.of_size.get(size) or self.lists).concepts
 
     def novel_list(self, rng: random.Random, size: int) -> tuple[str, ...]:
         """A combination never observed; after `MAX_TRIES` walks the last one, observed or not."""
@@ -59,12 +73,25 @@ class ConceptGraph:
         return walk
 
     def _walk(self, rng: random.Random, size: int) -> tuple[str, ...]:
-        chosen = [rng.choices(self.names, [self.count[n] for n in self.names])[0]]
+        chosen = [self.at[rng.choices(self.names, cum_weights=self.cumulative)[0]]]
+        together = np.zeros(len(self.names))  # summed over the chosen
         while len(chosen) < size:
-            rest = [n for n in self.names if n not in chosen]
-            weights = [sum(self.together[c][n] for c in chosen) / len(chosen) + self.smoothing for n in rest]
-            chosen.append(rng.choices(rest, weights)[0])
-        return tuple(chosen)
+            near, counts = self.near[chosen[-1]]
+            together[near] += counts
+            weights = together / len(chosen) + self.smoothing
+            weights[chosen] = 0.0
+            cumulative = np.cumsum(
+                weights
+            )  # term after term, as `random.choices` adds: the same draws, to the bit
+            chosen.append(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")))
+        return tuple(self.names[i] for i in chosen)
+
+
+def _neighbours(counts: Mapping[str, int], at: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(positions, how often) of the concepts that one was seen with."""
+    return np.array([at[name] for name in counts], dtype=np.int64), np.array(
+        list(counts.values()), dtype=float
+    )
 
 
 def sample_lists(
@@ -90,10 +117,7 @@ def sample_lists(
         domain = _pick(rng, weights)
         graph = graphs[domain]
         level = _pick(rng, levels) if levels else rng.choice(graph.lists).level
-        peers = [len(r.concepts) for r in graph.lists if r.level == level] or [
-            len(r.concepts) for r in graph.lists
-        ]
-        size = _pick(rng, sizes) if sizes else rng.choice(peers)
+        size = _pick(rng, sizes) if sizes else rng.choice(graph.peers(level))
         pick = graph.novel_list if rng.random() < novel else graph.seen_list
         out.append(ConceptList(domain, level, pick(rng, size)))
     return out
@@ -103,28 +127,52 @@ def _pick(rng: random.Random, weights: Mapping[T, float]) -> T:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def read_lists(path: str, domain: str, level: str) -> list[ConceptList]:
-    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain`;
-    or `prompt`, a prompt of the released generator.
+def file_lists(
+    path: str, n: int, known: Sequence[ConceptList], *, seed: int, domain: str, levels: Mapping[str, float]
+) -> list[ConceptList]:
+    """`n` concept lists, those of a file in turn. Where it names no level one is drawn as in `sample_lists`: by `levels`,
+    else from `known`, of the same domain if there are such.
 
     Raises:
-        UserError: the file cannot be read, or a line holds no list of strings.
+        UserError: as `read_lists`; or it names no level, and there is none to draw from.
+    """
+    given, rng = read_lists(path, domain), random.Random(seed)
+    same = {d: [row.level for row in known if row.domain == d] for d in {row.domain for row in given}}
+    every = [row.level for row in known]
+    if not (levels or every or all(row.level for row in given)):
+        raise UserError(
+            f"'{path}' has lists without a level, and no train triple has one",
+            do='name them: a "level" in every line, or synthesize.levels',
+        )
+    out = []
+    for i in range(n):
+        row = given[i % len(given)]
+        if not row.level:
+            level = _pick(rng, levels) if levels else rng.choice(same[row.domain] or every)
+            row = replace(row, level=level)
+        out.append(row)
+    return out
+
+
+def read_lists(path: str, domain: str) -> list[ConceptList]:
+    """Concept lists of a JSONL file: `concepts` (or `foundational_concepts`), optional `level` and `domain` (null is
+    absent; an absent level is empty); or `prompt`, a prompt of the released generator.
+
+    Raises:
+        UserError: the file cannot be read, is empty, or a line holds no list of strings.
     """
     out = []
     for where, row in read_jsonl(Path(path)):
         if isinstance(row, str):
-            raise UserError(
-                f"'{path}' {where}: {row}", expected='{"concepts": ["...", "..."]}', do="mend that line"
-            )
+            raise UserError(f"'{path}' {where}: {row}", expected=LINE, do="mend that line")
         asked = concept_list(str(row.get("prompt", "")))  # as in the release's files of concepts
+        row = {key: value for key, value in row.items() if value is not None}
         if asked:
             row = {"concepts": asked[0], "level": asked[1], "domain": asked[2], **row}
         concepts = row.get("concepts") or row.get("foundational_concepts")
         if not isinstance(concepts, list) or not concepts or not all(isinstance(c, str) for c in concepts):
-            raise UserError(
-                f"'{path}' {where} has no list of concepts",
-                expected='{"concepts": ["...", "..."]}',
-                do="mend that line",
-            )
-        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", level)), tuple(concepts)))
+            raise UserError(f"'{path}' {where} has no list of concepts", expected=LINE, do="mend that line")
+        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", "")), tuple(concepts)))
+    if not out:
+        raise UserError(f"'{path}' is empty", expected=f"one {LINE} per line", do="see synthesize.concepts")
     return out

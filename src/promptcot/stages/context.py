@@ -117,12 +117,16 @@ def check_rejects(step: Step[R], limit: float, key: str) -> None:
     totals = step.totals()
     bad = totals["rejected"] - totals["reasons"].get("not_sampled", 0)
     if bad > limit * totals["rows_in"]:
-        first = "; ".join(f"{r.reason} ({r.detail})" for r in islice(step.rejects(), 3))
         raise UserError(
-            f"{step.name}: {bad} of {totals['rows_in']} rows rejected: {totals['reasons']}. First: {first}",
+            f"{step.name}: {bad} of {totals['rows_in']} rows rejected: {totals['reasons']}. {first_rejects(step)}",
             expected=f"a share of at most {limit} ({key})",
             do=f"mend the input, or --set {key}=1.0 to go on without these rows",
         )
+
+
+def first_rejects(step: Step[R]) -> str:
+    """The first three, for a message."""
+    return "First: " + "; ".join(f"{r.reason} ({r.detail})" for r in islice(step.rejects(), 3))
 
 
 def forget(ctx: Context, stage: str, name: str, inputs: dict[str, str], version: int) -> None:

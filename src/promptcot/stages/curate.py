@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from promptcot.curation.decontaminate import find_contaminated
 from promptcot.curation.dedup import find_duplicates, normalize_text
+from promptcot.curation.words import count_words
 from promptcot.domains import get
 from promptcot.records import Problem, Reject, Seed
 from promptcot.settings import Curate
@@ -34,7 +35,7 @@ def run(ctx: Context) -> None:
         lambda: curate(
             list(made.rows()), [*seeds.rows(), *scored], settings, ctx.recipe.templates, ctx.recipe.run.seed
         ),
-        params=settings.key(), inputs=inputs,
+        params=settings.key(), inputs=inputs, version=3,
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def form(
     """Length in words, and what the domain calls malformed."""
     out = {}
     for p in problems:
-        words = len(p.problem.split())
+        words = count_words(p.problem)
         if not settings.min_words <= words <= settings.max_words:
             out[p.id] = Reject(p.id, "length", f"{words} words")
         elif reason := get(p.domain, style).malformed(p.problem):

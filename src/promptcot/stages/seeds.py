@@ -27,7 +27,14 @@ def run(ctx: Context) -> None:
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
     taught = ctx.recipe.coldstart is not None or bool(ctx.recipe.annotate.annotators)
     needed = {"train"} if taught else {"train", "heldout"}  # without a training they only keep their like out
-    if not any(row.split in needed for row in step.rows()):
+    splits = {row.split for row in step.rows()}
+    if splits and not splits & needed:
+        raise UserError(
+            f"seeds.heldout={s.heldout} keeps out all {step.totals()['rows_out']} usable rows of '{s.path or s.source}'",
+            expected="more rows than seeds.heldout, to train on",
+            do="--set seeds.heldout=N with a smaller N",
+        )
+    if not splits:
         raise UserError(
             f"no usable seed in '{s.path}'", expected="at least one row with a problem", do="see seeds.path"
         )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
+from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt, draw
 from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.records import Ask, Problem, Reject, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
-from promptcot.stages.concepts import ConceptList, read_lists, sample_lists
-from promptcot.stages.context import Context
+from promptcot.stages.concepts import ConceptList, file_lists, sample_lists
+from promptcot.stages.context import Context, first_rejects
 from promptcot.stages.em import kept_model
 from promptcot.store import View
 
@@ -32,7 +33,7 @@ def run(ctx: Context) -> None:
         return
     assert cold is not None
     triples = ctx.load("annotate", "triples", Triple)
-    asked = requests(settings, list(triples.rows()), ctx.recipe.run.seed)
+    asked = requests(settings, triples.rows(), ctx.recipe.run.seed, ctx.recipe.seeds.domain)
     model = kept_model(ctx, "p")
     fn = partial(
         generate, p=cold.base.spec(str(model.artifact)), settings=settings, style=ctx.recipe.templates
@@ -42,18 +43,30 @@ def run(ctx: Context) -> None:
         inputs["concepts"] = file_digest(settings.concepts, "synthesize.concepts")
     ctx.map(
         NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
-        inputs=inputs,
+        inputs=inputs, version=2 if settings.concepts else 1,
     )  # fmt: skip
 
 
 def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
-    """Problems of a file instead of p's; what is wrong with a row is its reject's reason."""
+    """Problems of a file instead of p's; what is wrong with a row is its reject's reason.
+
+    Raises:
+        UserError: it holds no usable problem.
+    """
     domain = ctx.recipe.seeds.domain
-    ctx.table(
+    step = ctx.table(
         NAME, "problems", Problem, lambda: read_problems(path, settings, domain),
         params={"fields": settings.fields, "problems": settings.problems, "domain": domain},
         inputs={"file": file_digest(path, "synthesize.path")},
     )  # fmt: skip
+    totals = step.totals()
+    if not totals["rows_out"]:
+        why = f": {totals['reasons']}. {first_rejects(step)}" if totals["rejected"] else ""
+        raise UserError(
+            f"no usable problem among the {totals['rows_in']} rows of '{path}'{why}",
+            expected="at least one row with a problem",
+            do="synthesize.fields names the file's own columns: {problem: COLUMN}",
+        )
 
 
 def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, list[Problem], list[Reject]]:
@@ -72,18 +85,32 @@ def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, li
     return n, problems, rejects
 
 
-def requests(settings: Synthesize, triples: Sequence[Triple], run_seed: int) -> Sequence[Ask]:
-    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts."""
-    known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
-    if settings.concepts:
-        given = read_lists(settings.concepts, known[0].domain, known[0].level)
-        lists = [given[i % len(given)] for i in range(settings.problems)]
-    else:
-        lists = sample_lists(
-            known, settings.problems, seed=row_seed(run_seed, NAME), novel=settings.novel,
-            code_share=settings.code_share, levels=settings.levels, sizes=settings.sizes,
+def requests(
+    settings: Synthesize, triples: Iterable[Triple], run_seed: int, domain: str = "math"
+) -> Sequence[Ask]:
+    """One unit of work per problem to write, made when asked for. Only train triples lend their concepts and levels.
+
+    A file is read at once, so that nothing is begun with a bad one. Nothing is sampled before the first row is asked for:
+    a finished step asks for none.
+
+    Args:
+        domain: Of the lists of a file that do not say theirs.
+    """
+    n, seed = settings.problems, row_seed(run_seed, NAME)
+
+    @cache
+    def lists() -> list[ConceptList]:
+        known = [ConceptList(t.domain, t.level, tuple(t.concepts)) for t in triples if t.split == "train"]
+        if settings.concepts:
+            return file_lists(settings.concepts, n, known, seed=seed, domain=domain, levels=settings.levels)
+        return sample_lists(
+            known, n, seed=seed, novel=settings.novel, code_share=settings.code_share, levels=settings.levels,
+            sizes=settings.sizes,
         )  # fmt: skip
-    return View(len(lists), lambda a, b: [_request(lists[n], n) for n in range(a, b)])
+
+    if settings.concepts:
+        lists()
+    return View(n, lambda a, b: [_request(lists()[n], n) for n in range(a, b)])
 
 
 def _request(row: ConceptList, n: int) -> Ask:
