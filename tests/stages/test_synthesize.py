@@ -21,6 +21,13 @@ COLDSTART = {"base": {"engine": "transformers", "model": "pocket"}, "training": 
 TRIPLE = Triple("t", "s", "math", "1", "train", "given", ["sums"], "Add.", "What is 1 + 1?")
 
 
+def test_weights_in_another_order_are_another_step() -> None:
+    # rng.choices walks through them, so the same draw falls on another level.
+    given = [Synthesize(problems=2, levels=levels) for levels in ({"1": 3.0, "2": 1.0}, {"2": 1.0, "1": 3.0})]
+    assert given[0] == given[1]
+    assert [synthesize.order(s) for s in given] == [{}, {"order": {"levels": ["2", "1"]}}]
+
+
 @pytest.mark.parametrize(
     ("key", "row"), [("concepts", '{"concepts": ["sums"]}\n'), ("path", '{"problem": "What is 1 + 1?"}\n')]
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
@@ -42,9 +43,16 @@ def run(ctx: Context) -> None:
     if settings.concepts:
         inputs["concepts"] = file_digest(settings.concepts, "synthesize.concepts")
     ctx.map(
-        NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates},
+        NAME, "problems", Problem, asked, fn, params={**settings.key(), "templates": ctx.recipe.templates, **order(settings)},
         inputs=inputs, version=2 if settings.concepts else 1,
     )  # fmt: skip
+
+
+def order(settings: Synthesize) -> dict[str, Any]:
+    """The order of the weights, which draws depend on and a comparison of mappings does not see; nothing if it is sorted."""
+    found = {name: list(getattr(settings, name)) for name in ("levels", "sizes")}
+    found = {name: keys for name, keys in found.items() if keys != sorted(keys)}
+    return {"order": found} if found else {}
 
 
 def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
