@@ -14,6 +14,7 @@ from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_s
 from promptcot.readers.gsm8k import gsm8k_seed
 from promptcot.records import Seed
 from promptcot.settings import Seeds
+from promptcot.shards import write_shard
 from promptcot.stages.seeds import build
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -47,6 +48,31 @@ def test_each_bad_row_has_its_own_reason_and_the_good_ones_stay(tmp_path: Path) 
         ("line-7", "bad_concepts"),
         ("line-8", "bad_tests"),
     ]
+
+
+def test_a_row_that_no_table_can_hold_is_rejected_and_the_others_stay(tmp_path: Path) -> None:
+    lines = [
+        r'{"problem": "A smile \ud83d and 3?", "answer": "3"}',
+        r'{"problem": "A smile \ud83d\ude00 and 3?", "answer": "3"}',
+        '{"problem": "What is 1+1?", "x": ' + "[" * 100_000,
+    ]
+    _, seeds, rejects = read_seeds(
+        read_jsonl(write(tmp_path / "p.jsonl", lines)), plain_seed({}, "math", "p"), "p"
+    )
+    assert [s.problem for s in seeds] == ["A smile \U0001f600 and 3?"]
+    assert [(r.id, r.reason) for r in rejects] == [("line-1", "not_text"), ("line-3", "malformed_json")]
+    write_shard(tmp_path, 0, Seed, seeds, rejects)
+
+
+def test_a_parquet_row_whose_bytes_are_no_text_is_rejected_and_the_others_stay(tmp_path: Path) -> None:
+    texts = pa.array([b"What is 1?", b"What is \xff?", b"What is 3?"], pa.binary())
+    column = pa.Array.from_buffers(
+        pa.string(), 3, texts.buffers()
+    )  # not validated, as in files of other writers
+    pq.write_table(pa.table({"problem": column}), tmp_path / "p.parquet")
+    _, seeds, rejects = read_seeds(read_parquet(tmp_path / "p.parquet"), plain_seed({}, "math", "p"), "p")
+    assert [s.problem for s in seeds] == ["What is 1?", "What is 3?"]
+    assert [(r.id, r.reason) for r in rejects] == [("row-2", "not_text")]
 
 
 def test_a_field_map_names_the_columns_and_nothing_else_is_guessed(tmp_path: Path) -> None:

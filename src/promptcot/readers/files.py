@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.ids import digest
 from promptcot.readers import release
-from promptcot.records import Reject, Seed, UnitTest
+from promptcot.records import Reject, Seed, UnitTest, is_text
 
 Raw = dict[str, Any]
 ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
@@ -65,7 +66,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Raw | str]]:
 def _parse_line(line: bytes) -> Raw | str:
     try:
         value = json.loads(line)
-    except ValueError as e:
+        if b"\\ud" in line.lower() and not is_text(json.dumps(value, ensure_ascii=False)):
+            return "not_text: half a surrogate pair, which is no character"
+    except (ValueError, RecursionError) as e:
         return f"malformed_json: {e}"
     return value if isinstance(value, dict) else f"not_an_object: a JSON {type(value).__name__}"
 
@@ -87,9 +90,9 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
         ) from None
     n = 0
     for batch in file.iter_batches():
-        for row in batch.to_pylist():
+        for i in range(batch.num_rows):
             n += 1
-            yield f"row-{n}", row
+            yield f"row-{n}", _decoded(partial(_row, batch, i))
 
 
 def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
@@ -109,8 +112,21 @@ def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
             f"cannot load the dataset '{name}', split '{split}': {e}",
             do="check seeds.path, seeds.split and the network",
         ) from None
-    for n, row in enumerate(rows, 1):
-        yield f"row-{n}", dict(row)
+    for n in range(len(rows)):
+        yield f"row-{n + 1}", _decoded(partial(rows.__getitem__, n))
+
+
+def _row(batch: Any, i: int) -> Raw:
+    row: Raw = batch.slice(i, 1).to_pylist()[0]
+    return row
+
+
+def _decoded(read: Callable[[], Raw]) -> Raw | str:
+    """The row; or what is wrong with it: Arrow keeps strings of any bytes, and only reading one decodes it."""
+    try:
+        return read()
+    except UnicodeDecodeError as e:
+        return f"not_text: {e}"
 
 
 def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
