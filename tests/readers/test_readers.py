@@ -143,6 +143,42 @@ def test_gsm8k_marks_become_concepts_and_a_plan() -> None:
     assert (seed.level, seed.answer) == ("3", "1")
 
 
+def test_the_gold_of_a_gsm8k_row_is_behind_its_hashes_or_in_a_column_of_its_own_never_the_solution() -> None:
+    solution = "He has 3+2=<<3+2=5>>5 apples."
+
+    def gold(row: dict[str, object]) -> object:
+        made = gsm8k_seed(row, "line-1")
+        return made.answer if isinstance(made, Seed) else made[0]
+
+    assert gold({"problem": "Q", "solution": solution, "answer": "5"}) == "5"
+    assert gold({"problem": "Q", "solution": solution, "answer": 5}) == "5"
+    assert gold({"problem": "Q", "solution": f"{solution}\n#### 1,005", "answer": "7"}) == "1005"
+    assert gold({"question": "Q", "answer": solution}) == "no_answer"
+    assert gold({"problem": "Q", "solution": solution, "answer": " "}) == "no_answer"
+    assert gold({"problem": "Q", "solution": f"{solution} ####"}) == "no_answer"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("7", "7"), (7, "7"), (0, "0"), (0.5, "0.5"), (["5"], "5"), ([5], "5"), ("\\boxed{7}", "7"), (" $\\boxed{x^{2}}$", "x^{2}"),
+        ("", None), (" ", None), (None, None), ([], None), ([""], None), (float("nan"), None),
+        ("N/A", None), ("nan", None), ("None", None), ("null", None),
+    ],
+)  # fmt: skip
+def test_an_answer_is_a_text_or_there_is_none(given: object, read: str | None) -> None:
+    made = plain_seed({}, "math", "p")({"problem": "What is it?", "answer": given}, "line-1")
+    assert isinstance(made, Seed)
+    assert made.answer == read
+
+
+@pytest.mark.parametrize("given", [["5", "6"], {"value": "5"}, [["5"]], [{"value": 5}]])
+def test_an_answer_that_is_no_text_is_a_reject(given: object) -> None:
+    made = plain_seed({}, "math", "p")({"problem": "What is it?", "answer": given}, "line-1")
+    assert isinstance(made, tuple)
+    assert made[0] == "bad_answer"
+
+
 def test_gsm8k_rows_without_marks_are_rejected_with_a_reason() -> None:
     assert gsm8k_seed({"question": "Q", "answer": "So 4.\n#### 4"}, "line-9") == (
         "no_annotations",

@@ -13,6 +13,7 @@ from promptcot.errors import MissingExtra, UserError
 from promptcot.ids import digest
 from promptcot.readers import release
 from promptcot.records import Reject, Seed, UnitTest, is_text
+from promptcot.verify.boxes import last_box
 
 Raw = dict[str, Any]
 ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
@@ -27,6 +28,15 @@ DEFAULT_FIELDS = {
     "tests": ("tests", "test_cases"),
     "domain": ("domain",),
 }
+
+NO_ANSWER = (
+    "",
+    "None",
+    "null",
+    "nan",
+    "NaN",
+    "N/A",
+)  # what tables that were written as text say of a missing one
 
 
 def file_digest(path: str, key: str) -> str:
@@ -152,15 +162,34 @@ def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
         tests = _tests(get(row, "tests"))
         if tests is None:
             return "bad_tests", f"{where}: tests is not a list of {{input, output}} strings"
-        answer, rationale, level = get(row, "answer"), get(row, "rationale"), get(row, "level")
+        try:
+            answer = answer_text(get(row, "answer"))
+        except ValueError as e:
+            return "bad_answer", f"{where}: {e}"
+        rationale, level = get(row, "rationale"), get(row, "level")
         return Seed(
             id=str(get(row, "id") or where), domain=str(get(row, "domain") or domain),
             level=str(level if level is not None else "unknown"), problem=release.bare(problem),
-            answer=None if answer is None else str(answer), tests=tests, concepts=concepts,
+            answer=answer, tests=tests, concepts=concepts,
             rationale=rationale if isinstance(rationale, str) and rationale.strip() else None, source=source,
         )  # fmt: skip
 
     return build
+
+
+def answer_text(value: Any) -> str | None:
+    """A gold answer as a text without its box; None where there is none (blank, or one of `NO_ANSWER`).
+
+    Raises:
+        ValueError: it is no text: several answers, or a mapping.
+    """
+    if isinstance(value, list) and len(value) < 2:  # as in OlympiadBench
+        value = value[0] if value else None
+    if isinstance(value, list | dict | bytes):
+        raise ValueError(f"the answer is a {type(value).__name__}, not one text")
+    text = "" if value is None else str(value).strip()
+    text = last_box(text).strip() or text
+    return None if text in NO_ANSWER else text
 
 
 def _tests(value: Any) -> list[UnitTest] | None:
