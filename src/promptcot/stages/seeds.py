@@ -22,7 +22,13 @@ def run(ctx: Context) -> None:
     """Read, check, split."""
     s, seed = ctx.recipe.seeds, ctx.recipe.run.seed
     step = ctx.table(
-        NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s), version=2
+        NAME,
+        "seeds",
+        Seed,
+        lambda: build(s, seed),
+        params=s.key(),
+        inputs=_inputs(s),
+        version=2 if s.source == "pocket" else 3,
     )
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
     taught = ctx.recipe.coldstart is not None or bool(ctx.recipe.annotate.annotators)
@@ -48,7 +54,7 @@ def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
     if n == 0:
         raise UserError(f"'{s.path}' is empty", expected="one problem per row", do="--set seeds.path=FILE")
     flawed = {r.id: Reject(r.id, "bad_gold", f"{r.source}: {flaw}") for r in seeds if (flaw := gold_flaw(r))}
-    seeds, rejects = [r for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
+    seeds, rejects = [with_own_gold(r) for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
     order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
     heldout = [replace(r, split="heldout") for r in order[: s.heldout]]
     train = order[s.heldout :]
@@ -63,11 +69,22 @@ def gold_flaw(seed: Seed) -> str:
     Raises:
         UserError: its domain is unknown.
     """
-    check = get(seed.domain, "compact").check
-    if check is not None:
-        return "" if seed.answer is None or check(seed.problem, seed.answer) else "its domain refuses it"
-    flaw = answer_flaw(seed.source, seed.answer) if seed.answer is not None else ""
+    domain = get(seed.domain, "compact")
+    if domain.check is not None:
+        return (
+            "" if seed.answer is None or domain.check(seed.problem, seed.answer) else "its domain refuses it"
+        )
+    flaw = ""
+    if seed.answer is not None and domain.answer_kind == "vote":  # a program is no answer to compare
+        flaw = answer_flaw(seed.source, seed.answer)
     return flaw or (suite_flaw(GoldSuite(seed.source, seed.tests)) if seed.tests else "")
+
+
+def with_own_gold(seed: Seed) -> Seed:
+    """The seed with what its domain judges by, tests or an answer, and without the other."""
+    if get(seed.domain, "compact").answer_kind == "tests":
+        return replace(seed, answer=None)
+    return replace(seed, tests=[])
 
 
 def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
