@@ -9,10 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from promptcot.corridor import execute
+from promptcot.curation.dedup import normalize_text
 from promptcot.errors import UserError
+from promptcot.ids import digest
 from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.readers.gsm8k import gsm8k_seed
+from promptcot.recipe import parse
 from promptcot.records import Seed
+from promptcot.runner.progress import Reporter
 from promptcot.settings import Seeds
 from promptcot.shards import write_shard
 from promptcot.stages.seeds import build
@@ -118,6 +123,69 @@ def test_held_out_rows_are_disjoint_stable_and_independent_of_the_count(tmp_path
     assert len(small[1]) == 18
     assert len(large[1]) == 50
     assert small[0] == len(small[1]) + len(small[2])
+
+
+def halves(
+    path: Path, rows: list[dict[str, object]], **settings: object
+) -> tuple[list[Seed], list[Seed], list[str]]:
+    """(held-out, train, reasons of the rejects) of these rows."""
+    file = write(path, [json.dumps(r) for r in rows])
+    s = Seeds.model_validate({"source": "jsonl", "path": str(file), **settings})
+    n, seeds, rejects = build(s, 1)
+    assert n == len(seeds) + len(rejects)
+    held = [r for r in seeds if r.split == "heldout"]
+    return held, [r for r in seeds if r.split == "train"], [r.reason for r in rejects]
+
+
+def test_a_problem_of_four_annotators_is_held_out_or_trained_on_whole(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "problem": f"Find  x in case {i}." if k else f"find x in Case {i}.",
+            "concepts": ["a"],
+            "rationale": f"plan {k}",
+        }
+        for i in range(50)
+        for k in range(4)
+    ]
+    held, train, reasons = halves(tmp_path / "p.jsonl", rows, source="triples", heldout=20)
+    texts = {normalize_text(r.problem) for r in held}
+    assert len(held) == len(texts) == 20
+    assert len(train) == 30 * 4
+    assert not texts & {normalize_text(r.problem) for r in train}
+    assert reasons == ["copy_of_heldout"] * 20 * 3
+
+
+def test_of_problems_that_occur_twice_none_is_on_both_sides(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"problem": f"What is {i}?"} for i in range(100)]
+    held, train, reasons = halves(tmp_path / "p.jsonl", rows * 2, heldout=50, count=30)
+    assert len({r.problem for r in held}) == len(held) == 50
+    assert len(train) == 30
+    assert not {r.problem for r in held} & {r.problem for r in train}
+    assert sorted(reasons) == ["copy_of_heldout"] * 50 + ["not_sampled"] * 70
+
+
+def test_copies_of_held_out_problems_are_no_unusable_rows(tmp_path: Path) -> None:
+    file = write(tmp_path / "p.jsonl", [json.dumps({"problem": f"What is {i}?"}) for i in range(10)] * 2)
+    seeds = {"source": "jsonl", "path": str(file), "heldout": 5, "count": 1, "max_rejected": 0.0}
+    recipe = parse({"name": "copies", "seeds": seeds})
+    execute(recipe, ["seeds"], Reporter(quiet=True), str(tmp_path / "run"))
+
+
+def test_a_file_without_copies_is_split_by_the_digest_of_the_ids_as_ever(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"problem": f"What is {i}?"} for i in range(50)]
+    held, train, _ = halves(tmp_path / "p.jsonl", rows, heldout=8)
+    order = sorted([*held, *train], key=lambda r: digest([1, r.id]))
+    assert (held, train) == (order[:8], order[8:])
+    assert [int(r.problem[8:-1]) for r in held] == [
+        26,
+        0,
+        48,
+        28,
+        41,
+        23,
+        12,
+        9,
+    ]  # as before copies were looked for
 
 
 def test_a_chat_wrapper_around_a_problem_is_taken_off() -> None:

@@ -14,7 +14,8 @@ class Seeds(Section):
     """Where the seed problems come from.
 
     source: pocket | jsonl | parquet | hub | gsm8k | triples. count: train seeds at most (0 = all);
-    heldout: problems kept for measurement, never trained on. levels, heldout_levels: weights of the pocket world's
+    heldout: problems kept for measurement, never trained on: of the rows with the text of one, the first is kept and the
+    others are rejects (`copy_of_heldout`). levels, heldout_levels: weights of the pocket world's
     levels (empty: all alike). fields: record field -> column in the input. domain: math, code, or one of `domains`, for
     rows that do not say theirs.
     max_rejected: the share of unusable rows above which the stage fails.

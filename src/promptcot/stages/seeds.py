@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from promptcot.curation.dedup import normalize_text
 from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest
@@ -47,7 +49,7 @@ def _inputs(s: Seeds) -> dict[str, str]:
 
 
 def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
-    """(rows read, seeds with their split, rejects). Held-out rows are chosen by a digest of their id."""
+    """(rows read, seeds with their split, rejects). Held-out problems are chosen by a digest of their first row's id."""
     if s.source == "pocket":
         return _pocket(s, run_seed)
     n, seeds, rejects = read(s)
@@ -56,11 +58,21 @@ def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
     flawed = {r.id: Reject(r.id, "bad_gold", f"{r.source}: {flaw}") for r in seeds if (flaw := gold_flaw(r))}
     seeds, rejects = [with_own_gold(r) for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
     order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
-    heldout = [replace(r, split="heldout") for r in order[: s.heldout]]
-    train = order[s.heldout :]
+    first: dict[str, Seed] = {}  # of the rows with one text
+    for r in order:
+        first.setdefault(normalize_text(r.problem), r)
+    held = dict(islice(first.items(), s.heldout))
+    heldout = [replace(r, split="heldout") for r in held.values()]
+    train, copies = [], []
+    for r in order:
+        twin = held.get(normalize_text(r.problem))
+        if twin is None:
+            train.append(r)
+        elif r is not twin:
+            copies.append(Reject(r.id, "copy_of_heldout", f"{r.source}: the problem of {twin.source}"))
     keep = train[: s.count] if s.count else train
     unused = [Reject(r.id, "not_sampled", "beyond seeds.count") for r in train[len(keep) :]]
-    return n, heldout + keep, rejects + unused
+    return n, heldout + keep, rejects + copies + unused
 
 
 def gold_flaw(seed: Seed) -> str:
