@@ -11,6 +11,8 @@ import pytest
 
 from promptcot.corridor import execute
 from promptcot.curation.dedup import normalize_text
+from promptcot.domains import get
+from promptcot.domains.templates import PROMPTCOT2
 from promptcot.errors import UserError
 from promptcot.ids import digest
 from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_seeds
@@ -18,9 +20,10 @@ from promptcot.readers.gsm8k import gsm8k_seed
 from promptcot.recipe import parse
 from promptcot.records import Seed
 from promptcot.runner.progress import Reporter
-from promptcot.settings import Seeds
+from promptcot.settings import Seeds, Synthesize
 from promptcot.shards import write_shard
 from promptcot.stages.seeds import build
+from promptcot.stages.synthesize import read_problems
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -89,6 +92,26 @@ def test_a_field_map_names_the_columns_and_nothing_else_is_guessed(tmp_path: Pat
     )
     assert [(s.problem, s.answer) for s in seeds] == [("Q?", "7")]
     assert [r.reason for r in rejects] == ["no_problem"]
+
+
+def test_a_mapped_column_that_no_row_has_is_an_error_that_names_the_columns(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    rows: list[dict[str, object]] = [{"problem": "What is 1?"}, {"problem": "What is 2?", "solution": "2"}]
+    with pytest.raises(
+        UserError, match=r"the column 'soluton' of seeds\.fields\.answer is in no row"
+    ) as error:
+        halves(path, rows, fields={"answer": "soluton"})
+    assert "problem, solution" in str(error.value)
+    held, train, _ = halves(path, rows, fields={"answer": "solution"})
+    assert [r.answer for r in [*held, *train] if r.problem == "What is 2?"] == ["2"]
+    with pytest.raises(UserError, match=r"the column 'x' of synthesize\.fields\.level is in no row"):
+        read_problems(str(path), Synthesize(path=str(path), fields={"level": "x"}), "math")
+    halves(path, rows, fields={"domain": "domain"})  # as in recipes/paper_*.yaml
+    # what a row of the release says in its prompt counts as a column
+    prompt = get("math", "promptcot2").generator_prompt(["a"], "3")
+    completion = f"z{PROMPTCOT2.z_end}What is 1?{PROMPTCOT2.x_end}"
+    (seed,) = halves(path, [{"prompt": prompt, "completion": completion}], fields={"answer": "level"})[1]
+    assert seed.answer == "3"
 
 
 def test_parquet_and_jsonl_give_the_same_seeds(tmp_path: Path) -> None:

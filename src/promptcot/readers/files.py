@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from promptcot.errors import MissingExtra, UserError
 from promptcot.ids import digest
 from promptcot.readers import release
 from promptcot.records import Reject, Seed, UnitTest, is_text
+from promptcot.settings.problems import FieldName
 from promptcot.verify.boxes import last_box
 
 Raw = dict[str, Any]
 ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
 
-DEFAULT_FIELDS = {
+DEFAULT_FIELDS: dict[FieldName, tuple[str, ...]] = {
     "id": ("id",),
     "problem": ("problem", "question", "prompt"),
     "answer": ("answer", "expected_answer"),
@@ -139,10 +140,37 @@ def _decoded(read: Callable[[], Raw]) -> Raw | str:
         return f"not_text: {e}"
 
 
-def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
+def mapped(
+    raw: Iterable[tuple[str, Raw | str]], fields: Mapping[FieldName, str], source: str, key: str
+) -> Iterator[tuple[str, Raw | str]]:
+    """The rows as they are.
+
+    Args:
+        key: Of the recipe, that holds `fields`.
+
+    Raises:
+        UserError: after the last row, where no row had one of the mapped columns.
+    """
+    seen: set[str] = set()
+    for where, row in raw:
+        if fields and isinstance(row, dict):
+            made = release.plain(row)
+            seen.update(row, made if isinstance(made, dict) else ())
+        yield where, row
+    for name, column in fields.items():
+        if (
+            seen and column not in seen and column != name
+        ):  # by its own name, a column may be missing as if unmapped
+            raise UserError(
+                f"the column '{column}' of {key}.{name} is in no row of '{source}', which has: {', '.join(sorted(seen)[:20])}",
+                do=f"name a column that is there, or leave {key}.{name} out",
+            )
+
+
+def plain_seed(fields: Mapping[FieldName, str], domain: str, source: str) -> ToSeed:
     """A function from a raw row to a seed; `fields` maps our names to columns, usual names are tried otherwise."""
 
-    def get(row: Raw, name: str) -> Any:
+    def get(row: Raw, name: FieldName) -> Any:
         if name in fields:
             return row.get(fields[name])
         return next((row[c] for c in DEFAULT_FIELDS[name] if row.get(c) is not None), None)

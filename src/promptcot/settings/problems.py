@@ -9,6 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 from promptcot.settings.base import Positive, Section, Share, free
 from promptcot.settings.models import Model, Sampling
 
+FieldName = Literal["id", "problem", "answer", "concepts", "rationale", "level", "tests", "domain"]
+
 
 class Seeds(Section):
     """Where the seed problems come from.
@@ -30,7 +32,7 @@ class Seeds(Section):
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
     heldout_levels: dict[str, Positive] = Field(default_factory=dict)
-    fields: dict[str, str] = Field(default_factory=dict)
+    fields: dict[FieldName, str] = Field(default_factory=dict)
     max_rejected: Share = free(0.05)
 
     @model_validator(mode="after")
@@ -65,7 +67,7 @@ class Synthesize(Section):
 
     problems: Annotated[int, Field(ge=0)] = 0
     path: str | None = None
-    fields: dict[str, str] = Field(default_factory=dict)
+    fields: dict[FieldName, str] = Field(default_factory=dict)
     concepts: str | None = None
     sizes: dict[int, Positive] = Field(default_factory=dict)
     novel: Share = 0.5

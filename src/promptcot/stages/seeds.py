@@ -104,10 +104,11 @@ def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
     path = Path(s.path or "")
     source = s.path or ""
     if s.source == "hub":
-        return files.read_seeds(
-            files.read_hub(source, s.split), files.plain_seed(s.fields, s.domain, source), source
-        )
+        raw = files.mapped(files.read_hub(source, s.split), s.fields, source, "seeds.fields")
+        return files.read_seeds(raw, files.plain_seed(s.fields, s.domain, source), source)
     raw = files.read_parquet(path) if s.source == "parquet" else files.read_jsonl(path)
+    if s.source != "gsm8k":  # it has columns of its own
+        raw = files.mapped(raw, s.fields, path.name, "seeds.fields")
     build_one = gsm8k_seed if s.source == "gsm8k" else files.plain_seed(s.fields, s.domain, path.name)
     n, seeds, rejects = files.read_seeds(raw, build_one, path.name)
     if s.source == "triples":

@@ -12,7 +12,7 @@ from promptcot.domains import get
 from promptcot.domains.sequences import split_completion
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt
-from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
+from promptcot.readers.files import file_digest, mapped, plain_seed, read_jsonl, read_parquet, read_seeds
 from promptcot.records import Ask, Problem, Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
@@ -64,9 +64,8 @@ def read_problems(
     """(rows read, problems, rejects); beyond `settings.problems` rows nothing is read."""
     raw = read_parquet(Path(path)) if path.endswith(".parquet") else read_jsonl(Path(path))
     name = Path(path).name
-    n, seeds, rejects = read_seeds(
-        islice(raw, settings.problems or None), plain_seed(settings.fields, domain, name), name
-    )
+    rows = mapped(islice(raw, settings.problems or None), settings.fields, name, "synthesize.fields")
+    n, seeds, rejects = read_seeds(rows, plain_seed(settings.fields, domain, name), name)
     kept = [usable(s) for s in seeds]
     if bare := sum(
         bool(s.answer or s.tests) and not (k.answer or k.tests) for s, k in zip(seeds, kept, strict=True)
