@@ -71,6 +71,11 @@ def test_the_released_generators_markers_are_read() -> None:
         ("no list", None),
         ("[1, 2]", None),
         ("['a', __import__('os')]", None),
+        ("[{[1]: 2}]", None),
+        ("[" + "-" * 3000 + "1]", None),
+        ("[" + "1+" * 5000 + "1]", None),
+        (r"['half \ud83d', 'whole \U0001f600']", ["whole \U0001f600"]),
+        (r"['\ud835']", None),
     ],
 )
 def test_annotators_concept_lists_are_parsed_and_never_run(answer: str, concepts: list[str] | None) -> None:

@@ -25,6 +25,37 @@ def test_an_unknown_key_is_an_error_that_names_the_likely_one() -> None:
         parse({**MINIMAL, "seeds": {"source": "pocket", "cuont": 4}})
 
 
+@pytest.mark.parametrize("section", ["seeds", "synthesize"])
+def test_a_misspelt_record_field_is_an_unknown_key(section: str) -> None:
+    given = {"seeds": {"source": "jsonl", "path": "x"}, "synthesize": {"path": "x"}}
+    given[section]["fields"] = {"prblem": "x"}  # type: ignore[assignment]
+    with pytest.raises(UserError, match=rf"unknown key '{section}\.fields\.prblem', did you mean 'problem'"):
+        parse({"name": "r", **given})
+
+
+def test_a_key_that_is_written_twice_is_an_error_with_both_lines(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\nseeds: {source: pocket}\nem:\n  k: 4\nrun: {seed: 1}\nem:\n  k: 8\n")
+    with pytest.raises(UserError, match=r"r\.yaml': the key 'em' stands in line 3 and in line 6"):
+        load(path)
+    path.write_text("name: r\nseeds:\n  source: pocket\n  count: 3\n  count: 4\n")
+    with pytest.raises(UserError, match="the key 'count' stands in line 4 and in line 5"):
+        load(path)
+    path.write_text("name: r\nseeds: {source: pocket}\n")
+    with pytest.raises(UserError, match="the key 'a' stands in line 1 and in line 1"):
+        load(path, ["seeds.levels={a: 1, a: 2}"])
+
+
+def test_a_merge_may_be_overridden_and_equal_keys_of_two_sections_are_two(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\nseeds:\n  source: pocket\n  levels: &x {'1': 1, '2': 1}\n  heldout_levels: {<<: *x, '2': 3}\n"
+    )
+    recipe = load(path)
+    assert recipe.seeds.levels == {"1": 1.0, "2": 1.0}
+    assert recipe.seeds.heldout_levels == {"1": 1.0, "2": 3.0}
+
+
 @pytest.mark.parametrize(
     ("section", "value", "said"),
     [

@@ -6,6 +6,7 @@ An unknown key or an impossible value is an error that names the key; the sectio
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recip
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path.read_text(encoding="utf-8"), f"'{path}'")
     except OSError as e:
         raise UserError(
             f"cannot read the recipe '{path}': {e.strerror}",
@@ -41,6 +42,36 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recip
             f"'{path}' holds no recipe (a mapping of sections)", do="start from recipes/pocket.yaml"
         )
     return parse(data, str(path), overrides)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML wants the keys of a mapping to differ, and SafeLoader keeps the last of equal ones without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if name in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise _Twice(f"the key '{key.value}' stands in line {lines[name]} and in line {line}")
+            lines[name] = line
+        return node
+
+
+class _Twice(Exception):
+    """A key stands twice in one mapping."""
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """YAML as plain values.
+
+    Raises:
+        UserError: a key stands twice in one mapping; the message names it and both lines. yaml.YAMLError: no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except _Twice as e:
+        raise UserError(f"{source}: {e}", expected="every key once", do="make one of the two") from None
 
 
 def parse(
@@ -78,7 +109,7 @@ def _advice(error: ValidationError, lines: list[str]) -> str:
     first = error.errors()[0]
     return (
         "correct that key in the recipe or in --set"
-        if first["type"] != "extra_forbidden"
+        if first["type"] != "extra_forbidden" and first["loc"][-1:] != ("[key]",)
         else "remove or rename it"
     )
 
@@ -86,15 +117,20 @@ def _advice(error: ValidationError, lines: list[str]) -> str:
 def _explain(err: dict[str, Any]) -> str:
     loc = ".".join(str(p) for p in err["loc"])
     if err["type"] == "extra_forbidden":
-        known = _known(err["loc"][:-1])
-        near = difflib.get_close_matches(str(err["loc"][-1]), known, n=1)
-        hint = f", did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}"
-        return f"unknown key '{loc}'{hint}"
+        return _unknown(err["loc"], _known(err["loc"][:-1]))
+    if err["type"] == "literal_error" and err["loc"][-1] == "[key]":  # of a mapping whose keys have names
+        return _unknown(err["loc"][:-1], re.findall("'([^']+)'", err["ctx"]["expected"]))
     if err["type"] == "missing":
         return f"missing key '{loc}'"
     message = err["msg"].removeprefix("Value error, ")
     got = "" if isinstance(err["input"], dict | BaseModel) else f" (got {err['input']!r})"
     return f"'{loc}': {message}{got}" if loc else message
+
+
+def _unknown(loc: tuple[Any, ...], known: list[str]) -> str:
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f", did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}"
+    return f"unknown key '{'.'.join(str(p) for p in loc)}'{hint}"
 
 
 def _known(loc: tuple[Any, ...]) -> list[str]:
@@ -124,7 +160,7 @@ def _override(data: dict[str, Any], text: str) -> None:
             )
         node = child
     try:
-        node[last] = yaml.safe_load(value)
+        node[last] = read_yaml(value, f"--set {text!r}")
     except yaml.YAMLError:
         raise UserError(f"--set {text!r}: the value is not valid YAML", do=f"--set '{key}=\"...\"'") from None
 

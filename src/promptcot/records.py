@@ -333,6 +333,15 @@ class Reject(Record):
 R = TypeVar("R", bound=Record)
 
 
+def is_text(value: str) -> bool:
+    """Can it be written to a table? Half a surrogate pair, which JSON and Python can escape alone, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def schema(cls: type[Any]) -> pa.Schema:
     """The Arrow schema of a record type."""
     import pyarrow as pa

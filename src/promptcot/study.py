@@ -21,7 +21,7 @@ from promptcot.analysis.statistics import mean_ci, paired_difference
 from promptcot.corridor import execute
 from promptcot.errors import UserError
 from promptcot.evals.results import read_results, solved
-from promptcot.recipe import load
+from promptcot.recipe import load, read_yaml
 from promptcot.runner.progress import Reporter
 from promptcot.settings import Recipe
 from promptcot.store import write_atomic
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[Study, dict[tuple[int, str], Recipe]]:
         UserError: no such file, not a study, or an arm that is no valid recipe.
     """
     try:
-        study = Study.model_validate(yaml.safe_load(path.read_text()))
+        study = Study.model_validate(read_yaml(path.read_text(), f"'{path}'"))
     except (OSError, yaml.YAMLError, ValidationError) as e:
         raise UserError(
             f"cannot read the study '{path}': {e}", expected="recipe, seeds, and arms: {NAME: [a.b=c, ...]}"

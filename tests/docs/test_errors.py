@@ -33,7 +33,7 @@ def lines(*rows: object) -> str:
 MODEL = {"engine": "transformers", "model": "pocket"}
 FILES = {
     "file": "", "empty.jsonl": "", "folder/thesis.tex": "", "list.yaml": "[1, 2]", "broken.yaml": "a: [1",
-    "short.yaml": recipe("short"), "own.yaml": recipe("own"),
+    "twice.yaml": "name: twice\nseeds: {source: pocket}\nseeds: {count: 3}\n", "short.yaml": recipe("short"), "own.yaml": recipe("own"),
     "riddles.yaml": recipe("riddles"), "bad.py": "def domain(:\n",
     "noone.yaml": recipe("noone", coldstart={"base": MODEL, "training": {"lr": 0.1}}),
     "import.yaml": recipe("import", synthesize={"path": "none.jsonl"}),

@@ -179,7 +179,7 @@ def test_an_elo_from_results_and_snapshots(cli: Cli, tmp_path: Path) -> None:
     [
         (["--model", "m"], "no benchmarks"),
         (["--benchmarks", "aime24"], "neither a recipe nor --model"),
-        (["--model", "m", "--benchmarks", "aime23"], "'evaluate.benchmarks.aime23.[key]': Input should be 'aime24'"),
+        (["--model", "m", "--benchmarks", "aime23"], "unknown key 'evaluate.benchmarks.aime23', did you mean 'aime2"),
         (["--model", "m", "--benchmarks", "aime24", "--source", "aime25=x"], "--source 'aime25=x'"),
         (["--model", "m", "--benchmarks", "aime24"], "--source aime24=FILE"),
         (["--model", "m", "--benchmarks", "aime24", "--standings", "d"], "belong to the benchmark 'codeforces'"),

@@ -125,6 +125,26 @@ def test_a_lasting_fault_is_a_reject_with_its_reason_and_harms_no_other_row(
     assert engine.usage()["failed"] == 1
 
 
+def test_half_a_surrogate_pair_in_a_servers_words_becomes_a_character_that_a_table_holds(
+    faulty: tuple[Faulty, Running],
+) -> None:
+    _, running = faulty
+    engine = OpenAIEngine(server(running), "m")
+    prompt = Prompt(seed=1, messages=(("user", "\ufeffwhole \U0001f600, half \ud83d a, \ude00\ude00"),))
+    (found,) = engine.sample([prompt], SamplingParams(max_tokens=9))
+    engine.close()
+    assert isinstance(found, Sample)
+    assert found.text == "\ufeffwhole \U0001f600, half \ufffd a, \ufffd\ufffd#1"
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "not \ud83d"}}, status=400)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", refuse)
+    with Running(app) as other, pytest.raises(UserError, match="http_400 not \ufffd"):
+        draw(OpenAIEngine(server(other), "m"), 1)
+
+
 def test_a_reply_that_comes_again_on_an_idle_connection_is_nobody_elses(
     faulty: tuple[Faulty, Running],
 ) -> None:

@@ -11,7 +11,7 @@ from promptcot.errors import UserError
 from promptcot.records import Seed, UnitTest
 from promptcot.settings import Seeds
 from promptcot.stages.evaluate import check_gold
-from promptcot.stages.seeds import build
+from promptcot.stages.seeds import build, gold_flaw, with_own_gold
 
 
 def seed(answer: str | None) -> Seed:
@@ -45,7 +45,18 @@ def test_seeds_whose_gold_cannot_judge_are_rejected_with_the_reason(tmp_path: Pa
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     n, kept, rejects = build(Seeds(source="jsonl", path=str(path)), 1)
     assert n == 5
-    assert {s.problem for s in kept} == {"One?", "No label?"}
-    assert [r.reason for r in rejects] == ["bad_gold"] * 3
-    for r, i in zip(rejects, (2, 3, 5), strict=True):
+    assert {(s.problem, s.answer) for s in kept} == {("One?", "1"), ("Nothing?", None), ("No label?", None)}
+    assert [r.reason for r in rejects] == ["bad_gold"] * 2
+    for r, i in zip(rejects, (3, 5), strict=True):
         assert r.detail.startswith(f"seeds.jsonl#line-{i}: "), r.detail
+
+
+def test_a_program_that_comes_with_tests_is_no_answer_to_compare() -> None:
+    tests = [UnitTest("", "{")]
+    assert gold_flaw(Seed("s", "code", "1", "Q?", answer="print('{')", tests=tests, source="file#5")) == ""
+    assert gold_flaw(Seed("s", "math", "1", "Q?", answer="print('{')", source="file#5"))
+    code = Seed("s", "code", "1", "Q?", answer="print('{')", tests=tests)
+    assert with_own_gold(code) == Seed("s", "code", "1", "Q?", tests=tests)
+    check_gold([with_own_gold(code)])
+    math = Seed("s", "math", "1", "Q?", answer="3", tests=tests)
+    assert with_own_gold(math) == Seed("s", "math", "1", "Q?", answer="3")

@@ -62,6 +62,54 @@ def test_released_problems_keep_their_labels_up_to_self_play(tmp_path: Path) -> 
     assert not any(p.label_samples for p in labelled)
 
 
+def test_a_label_that_can_judge_nobody_is_left_out_so_that_the_problem_gets_a_vote(tmp_path: Path) -> None:
+    tests, silent = [{"input": "1", "output": "2"}], [{"input": "1", "output": " "}]
+    program = "Read n and print the number that follows {} of it, alone on a line."
+    answers: list[object] = ["\\boxed{7}", "", "\\frac{1", ["5"], "8"]
+    rows: list[dict[str, object]] = [
+        {"id": i, "problem": TEXT.format(i), "answer": a} for i, a in enumerate(answers)
+    ] + [
+        {"id": 5, "problem": TEXT.format(5), "tests": tests},
+        {"id": 6, "domain": "code", "problem": program.format("once"), "answer": "print(1)"},
+        {
+            "id": 7,
+            "domain": "code",
+            "problem": program.format("twice"),
+            "answer": "print('{')",
+            "tests": tests,
+        },
+        {"id": 8, "domain": "code", "problem": program.format("thrice"), "tests": silent},
+        {"id": 9, "problem": TEXT.format(9), "answer": {"value": 3}},
+    ]
+    file = str(write(tmp_path / "rows.jsonl", rows))
+    said: list[str] = []
+    n, problems, rejects = read_problems(file, Synthesize(path=file), "math", said.append)
+    assert n == 10
+    # the broken fraction, math with tests, code without, code whose tests a silent program passes
+    assert said == [
+        "  rows.jsonl: 4 problems bring an answer or tests that can judge nobody; they are labelled anew"
+    ]
+    assert [r.reason for r in rejects] == ["bad_answer"]
+    assert [(p.answer, len(p.tests)) for p in problems] == [
+        ("7", 0), (None, 0), (None, 0), ("5", 0), ("8", 0), (None, 0), (None, 0), (None, 1), (None, 0)
+    ]  # fmt: skip
+    recipe = parse(
+        {
+            "name": "golds", "run": {"workers": 1}, "seeds": {"source": "pocket", "count": 1, "heldout": 4},
+            "synthesize": {"path": file}, "curate": {"near_threshold": 0.95},
+            "label": {"model": {"engine": "scripted"}, "samples": 5},
+        }
+    )  # fmt: skip
+    run = execute(
+        recipe, ["seeds", "synthesize", "curate", "label"], Reporter(quiet=True), str(tmp_path / "run")
+    )
+    labelled = Step.load(run / "07_label" / "problems", Problem)
+    assert [(p.answer, len(p.tests)) for p in labelled.rows()] == [
+        ("7", 0), ("5", 0), ("8", 0), (None, 1)
+    ]  # fmt: skip
+    assert labelled.totals()["reasons"] == {"no_answer": 3, "no_test_proposed": 2}
+
+
 def test_only_the_first_problems_are_read_and_their_ids_do_not_depend_on_how_many(tmp_path: Path) -> None:
     file = str(write(tmp_path / "released.jsonl", ROWS))
     n, two, _ = read_problems(file, Synthesize(path=file, problems=2), "math")

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from promptcot.records import is_text
+
 Messages = tuple[tuple[str, str], ...]
 
 
@@ -74,10 +76,11 @@ def parse_concepts(text: str) -> list[str] | None:
         return None
     try:
         value = ast.literal_eval(body[start : end + 1])
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
-    items = [v.strip() for v in value if isinstance(v, str) and v.strip()] if isinstance(value, list) else []
-    return items or None
+    if not isinstance(value, list):
+        return None
+    return [v.strip() for v in value if isinstance(v, str) and v.strip() and is_text(v)] or None
 
 
 def parse_rationale(text: str) -> str | None:

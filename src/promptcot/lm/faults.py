@@ -46,6 +46,11 @@ def message(raw: bytes) -> str:
     return text
 
 
+def sound(text: str) -> str:
+    """The text with U+FFFD for every half of a surrogate pair: JSON can hold one, a table or a tokenizer cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def seconds(retry_after: str | None) -> float:
     """Retry-After in seconds: a number, or a date; 0 where there is none."""
     if not retry_after:

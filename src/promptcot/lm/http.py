@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 from promptcot.errors import MissingExtra, UserError
 from promptcot.lm.base import Failure
 from promptcot.lm.connections import connector, shut
-from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, seconds
+from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, seconds, sound
 from promptcot.lm.journal import Journal
 from promptcot.lm.limits import Bucket, Gate
 from promptcot.lm.server import Server
@@ -369,7 +369,7 @@ class Client:
         """One short line without the key, which servers like to repeat."""
         if self._key:
             text = text.replace(self._key, "***")
-        return " ".join(text.split())[:LONGEST_DETAIL]
+        return sound(" ".join(text.split())[:LONGEST_DETAIL])
 
 
 def _key(variable: str) -> str:

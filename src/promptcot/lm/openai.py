@@ -17,6 +17,7 @@ from promptcot.errors import UserError
 from promptcot.lm import canary, probe, replies
 from promptcot.lm.base import Failure, Part, Prompt, Sample, SamplingParams, SpanScore
 from promptcot.lm.checks import check_params, check_prompt
+from promptcot.lm.faults import sound
 from promptcot.lm.http import Client
 from promptcot.lm.journal import Journal
 from promptcot.lm.layout import Layout, lay_out
@@ -185,7 +186,7 @@ class OpenAIEngine(Tokens):
         read = reply["prompt_tokens"]
         if sent is not None and read is not None and read != sent:
             return Failure("other_prompt", f"{sent} tokens were sent, the server read {read}")
-        text, finish, drawn = reply["text"], reply["finish"], reply["ids"]
+        text, finish, drawn = sound(reply["text"]), reply["finish"], reply["ids"]
         cuts = [text.find(s) for s in params.stop if s in text]
         if cuts:  # a server that kept the stop, or went on behind it
             text, finish = text[: min(cuts)], "stop"

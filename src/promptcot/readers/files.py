@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
 from promptcot.ids import digest
 from promptcot.readers import release
-from promptcot.records import Reject, Seed, UnitTest
+from promptcot.records import Reject, Seed, UnitTest, is_text
+from promptcot.settings.problems import FieldName
+from promptcot.verify.boxes import last_box
 
 Raw = dict[str, Any]
 ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
 
-DEFAULT_FIELDS = {
+DEFAULT_FIELDS: dict[FieldName, tuple[str, ...]] = {
     "id": ("id",),
     "problem": ("problem", "question", "prompt"),
     "answer": ("answer", "expected_answer"),
@@ -26,6 +29,15 @@ DEFAULT_FIELDS = {
     "tests": ("tests", "test_cases"),
     "domain": ("domain",),
 }
+
+NO_ANSWER = (
+    "",
+    "None",
+    "null",
+    "nan",
+    "NaN",
+    "N/A",
+)  # what tables that were written as text say of a missing one
 
 
 def file_digest(path: str, key: str) -> str:
@@ -65,7 +77,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Raw | str]]:
 def _parse_line(line: bytes) -> Raw | str:
     try:
         value = json.loads(line)
-    except ValueError as e:
+        if b"\\ud" in line.lower() and not is_text(json.dumps(value, ensure_ascii=False)):
+            return "not_text: half a surrogate pair, which is no character"
+    except (ValueError, RecursionError) as e:
         return f"malformed_json: {e}"
     return value if isinstance(value, dict) else f"not_an_object: a JSON {type(value).__name__}"
 
@@ -87,9 +101,9 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
         ) from None
     n = 0
     for batch in file.iter_batches():
-        for row in batch.to_pylist():
+        for i in range(batch.num_rows):
             n += 1
-            yield f"row-{n}", row
+            yield f"row-{n}", _decoded(partial(_row, batch, i))
 
 
 def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
@@ -109,14 +123,54 @@ def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
             f"cannot load the dataset '{name}', split '{split}': {e}",
             do="check seeds.path, seeds.split and the network",
         ) from None
-    for n, row in enumerate(rows, 1):
-        yield f"row-{n}", dict(row)
+    for n in range(len(rows)):
+        yield f"row-{n + 1}", _decoded(partial(rows.__getitem__, n))
 
 
-def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
+def _row(batch: Any, i: int) -> Raw:
+    row: Raw = batch.slice(i, 1).to_pylist()[0]
+    return row
+
+
+def _decoded(read: Callable[[], Raw]) -> Raw | str:
+    """The row; or what is wrong with it: Arrow keeps strings of any bytes, and only reading one decodes it."""
+    try:
+        return read()
+    except UnicodeDecodeError as e:
+        return f"not_text: {e}"
+
+
+def mapped(
+    raw: Iterable[tuple[str, Raw | str]], fields: Mapping[FieldName, str], source: str, key: str
+) -> Iterator[tuple[str, Raw | str]]:
+    """The rows as they are.
+
+    Args:
+        key: Of the recipe, that holds `fields`.
+
+    Raises:
+        UserError: after the last row, where no row had one of the mapped columns.
+    """
+    seen: set[str] = set()
+    for where, row in raw:
+        if fields and isinstance(row, dict):
+            made = release.plain(row)
+            seen.update(row, made if isinstance(made, dict) else ())
+        yield where, row
+    for name, column in fields.items():
+        if (
+            seen and column not in seen and column != name
+        ):  # by its own name, a column may be missing as if unmapped
+            raise UserError(
+                f"the column '{column}' of {key}.{name} is in no row of '{source}', which has: {', '.join(sorted(seen)[:20])}",
+                do=f"name a column that is there, or leave {key}.{name} out",
+            )
+
+
+def plain_seed(fields: Mapping[FieldName, str], domain: str, source: str) -> ToSeed:
     """A function from a raw row to a seed; `fields` maps our names to columns, usual names are tried otherwise."""
 
-    def get(row: Raw, name: str) -> Any:
+    def get(row: Raw, name: FieldName) -> Any:
         if name in fields:
             return row.get(fields[name])
         return next((row[c] for c in DEFAULT_FIELDS[name] if row.get(c) is not None), None)
@@ -136,15 +190,34 @@ def plain_seed(fields: dict[str, str], domain: str, source: str) -> ToSeed:
         tests = _tests(get(row, "tests"))
         if tests is None:
             return "bad_tests", f"{where}: tests is not a list of {{input, output}} strings"
-        answer, rationale, level = get(row, "answer"), get(row, "rationale"), get(row, "level")
+        try:
+            answer = answer_text(get(row, "answer"))
+        except ValueError as e:
+            return "bad_answer", f"{where}: {e}"
+        rationale, level = get(row, "rationale"), get(row, "level")
         return Seed(
             id=str(get(row, "id") or where), domain=str(get(row, "domain") or domain),
             level=str(level if level is not None else "unknown"), problem=release.bare(problem),
-            answer=None if answer is None else str(answer), tests=tests, concepts=concepts,
+            answer=answer, tests=tests, concepts=concepts,
             rationale=rationale if isinstance(rationale, str) and rationale.strip() else None, source=source,
         )  # fmt: skip
 
     return build
+
+
+def answer_text(value: Any) -> str | None:
+    """A gold answer as a text without its box; None where there is none (blank, or one of `NO_ANSWER`).
+
+    Raises:
+        ValueError: it is no text: several answers, or a mapping.
+    """
+    if isinstance(value, list) and len(value) < 2:  # as in OlympiadBench
+        value = value[0] if value else None
+    if isinstance(value, list | dict | bytes):
+        raise ValueError(f"the answer is a {type(value).__name__}, not one text")
+    text = "" if value is None else str(value).strip()
+    text = last_box(text).strip() or text
+    return None if text in NO_ANSWER else text
 
 
 def _tests(value: Any) -> list[UnitTest] | None:

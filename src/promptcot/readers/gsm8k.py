@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from promptcot.readers.files import Raw
+from promptcot.readers.files import Raw, answer_text
 from promptcot.records import Seed
 
 _MARK = re.compile(r"<<([^<>=]+)=([^<>]+)>>")
@@ -35,13 +35,19 @@ def gsm8k_seed(row: Raw, where: str) -> Seed | tuple[str, str]:
     marks = [(a.replace(" ", ""), b.strip()) for a, b in _MARK.findall(solution)]
     if not marks:
         return "no_annotations", f"{where}: the solution has no calculator marks"
-    _, _, final = solution.rpartition("####")
+    _, _, final = solution.rpartition("####") if "####" in solution else ("", "", "")
+    try:
+        answer = answer_text(final) or answer_text(row.get("answer") if row.get("solution") else None)
+    except ValueError as e:
+        return "bad_answer", f"{where}: {e}"
+    if answer is None:
+        return "no_answer", f"{where}: no #### in the solution, and no column answer beside it"
     return Seed(
         id=str(row.get("id") or where),
         domain="math",
         level=str(min(len(marks), 8)),
         problem=problem.strip(),
-        answer=final.strip().replace(",", ""),
+        answer=answer.replace(",", ""),
         concepts=concepts(marks),
         rationale=plan(marks),
     )

@@ -108,6 +108,9 @@ class Context:
         return [self._finished(step) for step in steps]
 
 
+NOT_WANTED = ("not_sampled", "copy_of_heldout")  # rejects of rows with which nothing is wrong
+
+
 def check_rejects(step: Step[R], limit: float, key: str) -> None:
     """Fail the stage when too many rows were rejected; the rejects are already on disk.
 
@@ -115,7 +118,7 @@ def check_rejects(step: Step[R], limit: float, key: str) -> None:
         UserError: the share of rejects exceeds `limit`; the first three are shown.
     """
     totals = step.totals()
-    bad = totals["rejected"] - totals["reasons"].get("not_sampled", 0)
+    bad = totals["rejected"] - sum(totals["reasons"].get(reason, 0) for reason in NOT_WANTED)
     if bad > limit * totals["rows_in"]:
         raise UserError(
             f"{step.name}: {bad} of {totals['rows_in']} rows rejected: {totals['reasons']}. {first_rejects(step)}",

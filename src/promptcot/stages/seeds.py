@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from promptcot.curation.dedup import normalize_text
 from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest
@@ -22,7 +24,13 @@ def run(ctx: Context) -> None:
     """Read, check, split."""
     s, seed = ctx.recipe.seeds, ctx.recipe.run.seed
     step = ctx.table(
-        NAME, "seeds", Seed, lambda: build(s, seed), params=s.key(), inputs=_inputs(s), version=2
+        NAME,
+        "seeds",
+        Seed,
+        lambda: build(s, seed),
+        params=s.key(),
+        inputs=_inputs(s),
+        version=2 if s.source == "pocket" else 3,
     )
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
     taught = ctx.recipe.coldstart is not None or bool(ctx.recipe.annotate.annotators)
@@ -48,20 +56,30 @@ def _inputs(s: Seeds) -> dict[str, str]:
 
 
 def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
-    """(rows read, seeds with their split, rejects). Held-out rows are chosen by a digest of their id."""
+    """(rows read, seeds with their split, rejects). Held-out problems are chosen by a digest of their first row's id."""
     if s.source == "pocket":
         return _pocket(s, run_seed)
     n, seeds, rejects = read(s)
     if n == 0:
         raise UserError(f"'{s.path}' is empty", expected="one problem per row", do="--set seeds.path=FILE")
     flawed = {r.id: Reject(r.id, "bad_gold", f"{r.source}: {flaw}") for r in seeds if (flaw := gold_flaw(r))}
-    seeds, rejects = [r for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
+    seeds, rejects = [with_own_gold(r) for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
     order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
-    heldout = [replace(r, split="heldout") for r in order[: s.heldout]]
-    train = order[s.heldout :]
+    first: dict[str, Seed] = {}  # of the rows with one text
+    for r in order:
+        first.setdefault(normalize_text(r.problem), r)
+    held = dict(islice(first.items(), s.heldout))
+    heldout = [replace(r, split="heldout") for r in held.values()]
+    train, copies = [], []
+    for r in order:
+        twin = held.get(normalize_text(r.problem))
+        if twin is None:
+            train.append(r)
+        elif r is not twin:
+            copies.append(Reject(r.id, "copy_of_heldout", f"{r.source}: the problem of {twin.source}"))
     keep = train[: s.count] if s.count else train
     unused = [Reject(r.id, "not_sampled", "beyond seeds.count") for r in train[len(keep) :]]
-    return n, heldout + keep, rejects + unused
+    return n, heldout + keep, rejects + copies + unused
 
 
 def gold_flaw(seed: Seed) -> str:
@@ -70,11 +88,22 @@ def gold_flaw(seed: Seed) -> str:
     Raises:
         UserError: its domain is unknown.
     """
-    check = get(seed.domain, "compact").check
-    if check is not None:
-        return "" if seed.answer is None or check(seed.problem, seed.answer) else "its domain refuses it"
-    flaw = answer_flaw(seed.source, seed.answer) if seed.answer is not None else ""
+    domain = get(seed.domain, "compact")
+    if domain.check is not None:
+        return (
+            "" if seed.answer is None or domain.check(seed.problem, seed.answer) else "its domain refuses it"
+        )
+    flaw = ""
+    if seed.answer is not None and domain.answer_kind == "vote":  # a program is no answer to compare
+        flaw = answer_flaw(seed.source, seed.answer)
     return flaw or (suite_flaw(GoldSuite(seed.source, seed.tests)) if seed.tests else "")
+
+
+def with_own_gold(seed: Seed) -> Seed:
+    """The seed with what its domain judges by, tests or an answer, and without the other."""
+    if get(seed.domain, "compact").answer_kind == "tests":
+        return replace(seed, answer=None)
+    return replace(seed, tests=[])
 
 
 def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
@@ -82,10 +111,11 @@ def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
     path = Path(s.path or "")
     source = s.path or ""
     if s.source == "hub":
-        return files.read_seeds(
-            files.read_hub(source, s.split), files.plain_seed(s.fields, s.domain, source), source
-        )
+        raw = files.mapped(files.read_hub(source, s.split), s.fields, source, "seeds.fields")
+        return files.read_seeds(raw, files.plain_seed(s.fields, s.domain, source), source)
     raw = files.read_parquet(path) if s.source == "parquet" else files.read_jsonl(path)
+    if s.source != "gsm8k":  # it has columns of its own
+        raw = files.mapped(raw, s.fields, path.name, "seeds.fields")
     build_one = gsm8k_seed if s.source == "gsm8k" else files.plain_seed(s.fields, s.domain, path.name)
     n, seeds, rejects = files.read_seeds(raw, build_one, path.name)
     if s.source == "triples":

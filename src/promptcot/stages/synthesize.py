@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -13,13 +14,14 @@ from promptcot.domains.sequences import split_completion
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt, draw
-from promptcot.readers.files import file_digest, plain_seed, read_jsonl, read_parquet, read_seeds
-from promptcot.records import Ask, Problem, Reject, Triple
+from promptcot.readers.files import file_digest, mapped, plain_seed, read_jsonl, read_parquet, read_seeds
+from promptcot.records import Ask, Problem, Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
 from promptcot.stages.concepts import ConceptList, file_lists, sample_lists
 from promptcot.stages.context import Context, first_rejects
 from promptcot.stages.em import kept_model
+from promptcot.stages.seeds import gold_flaw, with_own_gold
 from promptcot.store import View
 
 NAME = "synthesize"
@@ -63,9 +65,9 @@ def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
     """
     domain = ctx.recipe.seeds.domain
     step = ctx.table(
-        NAME, "problems", Problem, lambda: read_problems(path, settings, domain),
+        NAME, "problems", Problem, lambda: read_problems(path, settings, domain, ctx.reporter.line),
         params={"fields": settings.fields, "problems": settings.problems, "domain": domain},
-        inputs={"file": file_digest(path, "synthesize.path")},
+        inputs={"file": file_digest(path, "synthesize.path")}, version=2,
     )  # fmt: skip
     totals = step.totals()
     if not totals["rows_out"]:
@@ -77,20 +79,34 @@ def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
         )
 
 
-def read_problems(path: str, settings: Synthesize, domain: str) -> tuple[int, list[Problem], list[Reject]]:
+def read_problems(
+    path: str, settings: Synthesize, domain: str, say: Callable[[str], None] = lambda line: None
+) -> tuple[int, list[Problem], list[Reject]]:
     """(rows read, problems, rejects); beyond `settings.problems` rows nothing is read."""
     raw = read_parquet(Path(path)) if path.endswith(".parquet") else read_jsonl(Path(path))
     name = Path(path).name
-    n, seeds, rejects = read_seeds(
-        islice(raw, settings.problems or None), plain_seed(settings.fields, domain, name), name
-    )
+    rows = mapped(islice(raw, settings.problems or None), settings.fields, name, "synthesize.fields")
+    n, seeds, rejects = read_seeds(rows, plain_seed(settings.fields, domain, name), name)
+    kept = [usable(s) for s in seeds]
+    if bare := sum(
+        bool(s.answer or s.tests) and not (k.answer or k.tests) for s, k in zip(seeds, kept, strict=True)
+    ):
+        say(
+            f"  {name}: {bare} problems bring an answer or tests that can judge nobody; they are labelled anew"
+        )
     problems = [
         Problem(
             row_id(NAME, 1, [s.id]), s.domain, s.level, s.concepts, s.rationale or "", s.problem, s.answer, s.tests
         )
-        for s in seeds
+        for s in kept
     ]  # fmt: skip
     return n, problems, rejects
+
+
+def usable(seed: Seed) -> Seed:
+    """Without an answer or tests that could judge nobody: then the problem is labelled like one of p's."""
+    seed = with_own_gold(seed)
+    return replace(seed, answer=None, tests=[]) if gold_flaw(seed) else seed
 
 
 def requests(
