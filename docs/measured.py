@@ -50,12 +50,11 @@ def run(data: Row) -> str:
                       for f, why in zip(data["funnel"], reasons, strict=True)]))  # fmt: skip
     for name in ("iterations", "without_estep"):
         out.append(em(data["em"][name]) if data["em"][name] else "")
-    labels = {entry["domain"]: entry for entry in data["labels"]}
-    out.append(table(("domain", "written", "well formed", "labelled, of asked", "labels right"),
-                     [(v["domain"], v["problems"], points(v["share"]) + interval(v["ci95"], points),
-                       f"{got['accepted']} of {got['asked']}",
-                       points(got["accuracy"]) + interval(got["ci95"], points))
-                      for v in data["validity"] if (got := labels[v["domain"]])]))  # fmt: skip
+    labels = {entry["domain"]: entry for entry in data.get("labels") or []}
+    if data.get("validity"):  # of the pocket world only
+        out.append(table(("domain", "written", "well formed", "labelled, of asked", "labels right"),
+                         [(v["domain"], v["problems"], points(v["share"]) + interval(v["ci95"], points),
+                           *right(labels.get(v["domain"]))) for v in data["validity"]]))  # fmt: skip
     out.append(table(("regime", "domain, level", "problems", "before", "after", "change"),
                      [(e["regime"], f"{e['domain']}, {e['level']}", e["problems"], points(e["before"]["mean"]),
                        points(e["after"]["mean"]),
@@ -64,6 +63,15 @@ def run(data: Row) -> str:
     if data.get("difficulty_table"):
         out.append(difficulty(data["difficulty_table"]["sets"]))
     return "\n".join(out)
+
+
+def right(label: Row | None) -> tuple[str, str]:
+    """Labels accepted, of asked, and the share of right ones; dashes where there are none."""
+    if label is None:
+        return "-", "-"
+    known = label["accuracy"] is not None
+    share = points(label["accuracy"]) + interval(label["ci95"], points) if known else "-"
+    return f"{label['accepted']} of {label['asked']}", share
 
 
 def em(iterations: Sequence[Row]) -> str:

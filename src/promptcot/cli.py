@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from promptcot import __version__, plan_cli, verify_code_cli, view_cli
 from promptcot.errors import UserError
 from promptcot.evaluate_cli import app as evaluate_app
+from promptcot.evaluate_cli import typed
 from promptcot.export import cli as export_cli
 from promptcot.verify_cli import app as verify_app
 
@@ -198,6 +199,7 @@ def _stage_command(name: str) -> None:
 
 
 def _em_command(
+    ctx: typer.Context,
     recipe: RecipeArg,
     set_: SetOption = None,
     run_dir: DirOption = None,
@@ -211,10 +213,14 @@ def _em_command(
     jobs: Annotated[int, typer.Option(help="With --ablation: seeds worked on at a time.", min=1)] = 2,
 ) -> None:
     if not ablation:
+        if given := typed(ctx, ("seeds", "jobs")):
+            raise UserError(f"{given} without --ablation", do="--ablation; or one seed: --set run.seed=N")
         _execute(recipe, ["em"], set_, run_dir, fork, quiet, shard)
         return
     if shard:
         raise UserError("--shard with --ablation", do="--jobs N runs the seeds side by side on this machine")
+    if fork:
+        raise UserError("--fork with --ablation, whose seeds are runs of their own", do="another --run-dir")
     from promptcot import ablation as study
     from promptcot.recipe import load
 

@@ -58,7 +58,7 @@ def opened(
             team,
             reporter,
             _runner(recipe, reporter, team) as runner,
-            Clock(path, runner.workers, team.leads) as clock,
+            Clock(path, lambda: runner.running, team.leads) as clock,
         ):
             yield Context(recipe, run, runner, reporter, clock)
     finally:
@@ -106,6 +106,5 @@ def _run(ctx: Context, stages: Sequence[str]) -> None:
         ctx.reporter.line(f"[bold]{name}[/bold]")
         before = len(finished_steps(ctx.run.path))
         stage(name)(ctx)
-        if len(finished_steps(ctx.run.path)) > before:
-            ctx.clock.workers = ctx.runner.workers  # of a cluster known only now
+        if ctx.clock.worked or len(finished_steps(ctx.run.path)) > before:
             ctx.clock.save()

@@ -6,6 +6,8 @@ prints it without a traceback and exits with code 2; anything else is a bug and 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """A mistake in the input, the recipe or the environment, not in this package.
@@ -46,3 +48,13 @@ class MissingExtra(UserError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (MissingExtra, (self.module, self.extra))
+
+
+def keep_input(source: Path, out: Path) -> None:
+    """To be called before `out` is opened, which would empty `source` where they are one file, by whatever names.
+
+    Raises:
+        UserError: they are.
+    """
+    if source.is_file() and out.exists() and out.samefile(source):
+        raise UserError(f"'{out}' is the file that is read", expected="another place to write to")

@@ -7,6 +7,7 @@ The group's default command is `run`: `promptcot evaluate RECIPE` and `promptcot
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,11 +34,24 @@ app = typer.Typer(
     "(`promptcot evaluate run --help` has all options)",
 )
 
+
+def typed(ctx: typer.Context, names: Sequence[str]) -> str:
+    """Those of a command's options that were typed, as they are spelled."""
+    found = [p for p in ctx.command.params if p.name in names]
+    sources = [(p.opts[0], ctx.get_parameter_source(str(p.name))) for p in found]
+    return ", ".join(option for option, source in sources if source and source.name == "COMMANDLINE")
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+OF_A_MODEL = ("benchmarks", "source", "engine", "samples", "problems", "temperature", "top_p", "max_tokens",
+              "ids", "standings", "ratings")  # fmt: skip
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     recipe: Annotated[Path | None, typer.Argument(help="Recipe file (YAML); none with --model.")] = None,
     model: Annotated[str, typer.Option(help="A directory, a name on the Hub, or what --engine takes.")] = "",
     benchmarks: Annotated[
@@ -78,6 +92,11 @@ def run(
             do="promptcot evaluate --model M --benchmarks aime24 --source aime24=FILE",
         )  # fmt: skip
     if recipe is not None:
+        if given := typed(ctx, OF_A_MODEL):
+            raise UserError(
+                f"{given} beside the recipe '{recipe}', which says that itself", expected="options of --model",
+                do="--set evaluate.KEY=VALUE; or --model M instead of the recipe",
+            )  # fmt: skip
         loaded = load(recipe, set_ or [])
         if loaded.evaluate is None:
             raise UserError(

@@ -41,11 +41,14 @@ def calibrate(
     """Measure the recipe's engines and training for a short time, and print its plan with what was measured."""
     import yaml
 
+    from promptcot.errors import keep_input
     from promptcot.planning import calibrate as measuring
     from promptcot.planning.figures import Figures
     from promptcot.recipe import load
     from promptcot.shards import write_atomic
 
+    if save:
+        keep_input(recipe, save)
     loaded = load(recipe, set_ or [])
     tell = lambda line: typer.echo(line, err=True)  # noqa: E731
     models = measuring.calibrate(loaded, Figures(), seconds, tell)

@@ -111,15 +111,18 @@ class RunDir:
         """Take over a finished step with the same key: from the parent, or from another arm (`ARM.step`) of this run.
 
         A step is a function of its key, so work done once (the same rationales of the same model, scored by the
-        same model) is never done again for another selection rule or arm.
+        same model) is never done again for another selection rule or arm. What comes from another run says so: it took
+        none of this run's time.
         """
         theirs = self._twin(path, key)
         if theirs is not None:
             tmp = path.with_name(f".{path.name}.tmp")
             shutil.rmtree(tmp, ignore_errors=True)  # of a killed attempt
             shutil.copytree(theirs, tmp, copy_function=os.link)
-            head = json.loads((theirs / "step.json").read_text())
-            write_atomic(tmp / "step.json", json.dumps({**head, "key": key}, indent=1).encode())
+            head = {**json.loads((theirs / "step.json").read_text()), "key": key}
+            if self.parent is not None and theirs.parent != path.parent:
+                head["taken_over_from"] = self.parent.name
+            write_atomic(tmp / "step.json", json.dumps(head, indent=1).encode())
             tmp.rename(path)
 
     def _twin(self, path: Path, key: dict[str, Any]) -> Path | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from promptcot.errors import UserError
+from promptcot.errors import UserError, keep_input
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -214,6 +214,8 @@ def _short(error: UserError) -> str:
 
 def _map(job: Job, fn: Callable[[Row], Row]) -> None:
     """Rows of a file through `fn`, several at a time, written in their order as soon as they are done."""
+    if job.out:
+        keep_input(job.in_, job.out)
     try:
         lines = job.in_.open(encoding="utf-8", errors="replace")
         sink = job.out.open("w", encoding="utf-8") if job.out else sys.stdout

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from promptcot.analysis.funnel import Step, cost, kept_problems, tokens_of, total
+from promptcot.recipe import parse
+from promptcot.records import Record
+from promptcot.rundir import RunDir
 from promptcot.runner.clock import Clock
 
 
@@ -79,3 +82,96 @@ def test_the_clock_adds_sessions_and_counts_helpers_as_capacity_only(tmp_path: P
     assert clock.wall_s() == pytest.approx({"em": 11.0, "label": 2.0})
     assert clock.capacity_s() == pytest.approx({"em": 33.0, "label": 2.0})
     assert clock.peak_rss_mb() == 9.0
+
+
+def test_work_taken_over_from_another_run_is_in_the_price_and_not_in_the_pace() -> None:
+    old = {"taken_over_from": "first"}
+    steps: list[Step] = [
+        ("04_em/p1", old, done(0, 90.0, 80.0, trained_tokens=500)),
+        ("07_label/attempts", old, done(10, 30.0, 20.0, sampled_tokens=1000)),
+        ("07_label/suites", {}, done(10, 10.0, 5.0)),
+        ("07_label/problems", {}, done(4, 0.0, 0.0)),
+    ]
+    wall, capacity = {"em": 0.5, "label": 4.0}, {"em": 1.0, "label": 8.0}
+    em, label = cost(steps, wall, capacity)
+    assert (em["rows_per_s"], em["idle_share"], em["worker_s"], em["rows"]) == (None, None, 90.0, 10)
+    # 20 rows of its own in 4 s; an engine worked for 5 s of 8
+    assert (label["rows_per_s"], label["idle_share"], label["worker_s"]) == (5.0, 0.375, 40.0)
+    assert (em["tokens_per_kept"], label["tokens_per_kept"]) == (125.0, 250.0)
+    all_ = total(steps, wall, capacity)
+    assert (all_["rows_per_s"], all_["idle_share"]) == (4.4, 0.444)  # 20 rows in 4.5 s; 5 s of 9
+    assert (all_["tokens_per_kept"], all_["worker_s"], all_["rows"]) == (375.0, 130.0, 40)
+    assert set(em) == set(label) == set(all_)
+
+
+def test_a_fork_says_which_steps_it_took_over_and_an_arm_of_the_same_run_does_not(tmp_path: Path) -> None:
+    recipe = parse({"name": "x", "seeds": {"source": "pocket"}})
+
+    def step(run: RunDir, name: str) -> dict[str, Any]:
+        made = run.step("em", name, Record, {}, {}, 1)
+        if not made.done:
+            made.finish(0)
+        head: dict[str, Any] = json.loads((made.path / "step.json").read_text())
+        return head
+
+    first = RunDir(tmp_path / "first", recipe)
+    assert "taken_over_from" not in step(first, "a.h0") | step(first, "b.h0")
+    fork = RunDir(tmp_path / "fork", recipe, parent=tmp_path / "first")
+    mine, arm, own = step(fork, "a.h0"), step(fork, "c.h0"), step(fork, "c.h1")
+    assert (mine["taken_over_from"], arm["taken_over_from"]) == ("first", "first")
+    assert "taken_over_from" not in own
+    assert mine["key"] == json.loads((tmp_path / "first" / "04_em" / "a.h0" / "step.json").read_text())["key"]
+
+
+def test_the_time_of_an_interrupted_stage_is_kept(tmp_path: Path) -> None:
+    def interrupted(worked: bool) -> None:
+        with Clock(tmp_path, lambda: 2) as clock:
+            clock.enter("label")
+            clock.worked = worked
+            clock._since -= 100.0  # it began then
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(worked=False)
+    assert not (tmp_path / "sessions").exists()  # nothing was done: a run that is finished stays as it is
+    for n in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(worked=True)
+        assert Clock(tmp_path).wall_s()["label"] == pytest.approx(100.0 * n, abs=5)
+        assert Clock(tmp_path).capacity_s()["label"] == pytest.approx(200.0 * n, abs=10)
+
+
+def test_the_time_of_a_session_that_is_killed_is_kept_too(tmp_path: Path) -> None:
+    with Clock(tmp_path, interval_s=0.01) as clock:
+        clock.enter("label")
+        clock._since -= 100.0
+        clock.worked = True
+        for _ in range(1000):
+            if not clock.file.exists():  # written while the stage runs
+                clock._stop.wait(0.01)
+        assert Clock(tmp_path).wall_s()["label"] >= 100.0
+
+
+def test_a_clock_that_cannot_be_saved_stops_no_run(tmp_path: Path) -> None:
+    (tmp_path / "sessions").touch()
+    with Clock(tmp_path) as clock:
+        clock.enter("label")
+        clock.worked = True
+
+
+def test_capacity_is_of_the_workers_that_each_stage_had(tmp_path: Path) -> None:
+    running = [16]
+    with Clock(tmp_path, lambda: running[0]) as clock:
+        clock.enter("label")
+        clock._since -= 10.0
+        assert clock.capacity_s()["label"] == pytest.approx(160.0, rel=0.1)  # before its workers were started
+        running[0] = 1
+        clock.enter("selfplay")
+        running[0] = 3
+        clock._since -= 10.0
+        clock.save()
+    (file,) = (tmp_path / "sessions").glob("*.json")
+    assert json.loads(file.read_text())["capacity_s"] == pytest.approx(
+        {"label": 10.0, "selfplay": 30.0}, rel=0.1
+    )
+    assert Clock(tmp_path).capacity_s() == pytest.approx({"label": 10.0, "selfplay": 30.0}, rel=0.1)

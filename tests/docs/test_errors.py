@@ -41,7 +41,7 @@ FILES = {
     "track.yaml": recipe(
         "track", selfplay={"model": MODEL, "problems": "seeds", "track": 9, "training": {"lr": 0.1}}
     ),
-    "one.jsonl": lines(ROW), "aime.jsonl": lines(ROW),
+    "one.jsonl": lines(ROW), "aime.jsonl": lines(ROW), "other.jsonl": lines({**ROW, "answer": "3"}),
     "bad.jsonl": '{"problem": "What is 1+1?"}\n{"problem": \n{"answer": "3"}\n',
     "columns.jsonl": lines({"exercise": "What is 1 + 1?"}), "gold.jsonl": lines({**ROW, "answer": "\\frac{1}{"}),
     "poetry.jsonl": lines({**ROW, "domain": "poetry"}), "marks.json": '{"1971A": [true]}',

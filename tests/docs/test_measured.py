@@ -68,3 +68,15 @@ def test_a_study_gets_a_column_per_arm_and_its_failures(measured: ModuleType) ->
         in found
     )
     assert "* broken: seed 1: no problem" in found
+
+
+def test_labels_that_are_not_there_are_dashes(measured: ModuleType) -> None:
+    data = json.loads(SAMPLE.read_text())
+    (label,) = (entry for entry in data["labels"] if entry["domain"] == "math")
+    label |= {"accepted": 0, "truth_known": 0, "accuracy": None, "ci95": None}
+    head = "| math | 1200 | 80.0% (78.0% to 82.0%) | "
+    assert f"{head}0 of 800 | - |" in measured.run(data).splitlines()
+    del data["labels"]
+    assert f"{head}- | - |" in measured.run(data).splitlines()
+    del data["validity"]
+    assert "| domain | written" not in measured.run(data)

@@ -172,3 +172,50 @@ def test_parquet_is_read_too(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [3], "problem": ["Q?"], "answer": ["5"]}), tmp_path / "a.parquet")
     (task,) = benchmarks.read("hmmt25", Benchmark(source=[str(tmp_path / "a.parquet")]))
     assert (task.id, task.answer) == ("hmmt25/3", "5")
+
+
+def qa(*numbers: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"question": f"What is {n} + {n}?", "answer": str(2 * n), **more} for n in numbers]
+
+
+def test_two_files_without_ids_are_counted_on_and_no_problem_is_lost(tmp_path: Path) -> None:
+    one, two = (
+        source(tmp_path, *qa(1, 2), name="one.jsonl"),
+        source(tmp_path, *qa(1, 3, 4, 5), name="two.jsonl"),
+    )
+    alone = [t.id for t in benchmarks.read("aime25", Benchmark(source=[two]))]
+    assert alone == ["aime25/1", "aime25/2", "aime25/3", "aime25/4"]
+    tasks = benchmarks.read("aime25", Benchmark(source=[one, two]))
+    # Line 1 is the same problem in both; line 2 of the second file is line 4 of all.
+    assert [(t.name, t.answer) for t in tasks] == [
+        ("1", "2"),
+        ("2", "4"),
+        ("4", "6"),
+        ("3", "8"),
+        ("6", "10"),
+    ]
+    code = [{"problem": f"Print {n}.", "tests": [{"input": "", "output": str(n)}]} for n in range(3)]
+    one, two = source(tmp_path, *code[:1], name="a.jsonl"), source(tmp_path, *code[1:], name="b.jsonl")
+    tasks = benchmarks.read("codeforces", Benchmark(source=[one, two]))
+    assert [(t.name, t.problem) for t in tasks] == [("1", "Print 0."), ("2", "Print 1."), ("3", "Print 2.")]
+
+
+@pytest.mark.parametrize("second", [{"question": "What is 2 + 2?", "answer": "4"}, {"answer": "3"}])
+def test_two_problems_with_one_id_of_their_own_are_an_error_that_names_both_files(
+    tmp_path: Path, second: dict[str, str]
+) -> None:
+    (first,) = qa(1, id="a7")
+    one, two = (
+        source(tmp_path, r, name=f"{n}.jsonl") for n, r in (("one", first), ("two", {**first, **second}))
+    )
+    with pytest.raises(UserError, match=r"two\.jsonl', line-1 and '.*one\.jsonl', line-1: .* id a7"):
+        benchmarks.read("aime25", Benchmark(source=[one, two]))
+    (task,) = benchmarks.read("aime25", Benchmark(source=[one, one]))  # the same problem twice is one
+    assert task.id == "aime25/a7"
+
+
+def test_a_line_number_that_another_source_has_as_an_id_is_an_error(tmp_path: Path) -> None:
+    one = source(tmp_path, *qa(1, id="1"), *qa(2, id="3"), name="one.jsonl")
+    two = source(tmp_path, *qa(3), name="two.jsonl")
+    with pytest.raises(UserError, match="id 1"):
+        benchmarks.read("aime25", Benchmark(source=[one, two]))

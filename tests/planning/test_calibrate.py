@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from promptcot import plan_cli
+from promptcot.errors import UserError
 from promptcot.planning.calibrate import calibrate, grow
 from promptcot.planning.figures import Figures, Range
 from promptcot.planning.plan import plan
 from promptcot.recipe import load
+from promptcot.settings import Training
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,3 +51,30 @@ def test_a_calibration_replaces_the_packaged_figures_of_that_model(tmp_path: Pat
         kind: Range(entry[kind]["value"] / 1.2, entry[kind]["value"], entry[kind]["value"] * 1.2)
         for kind in ("sample", "score", "train")
     }
+
+
+def test_a_calibration_is_not_written_over_its_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text((ROOT / "recipes" / "tiny.yaml").read_text())
+    with pytest.raises(UserError, match="is the file that is read"):
+        plan_cli.calibrate(recipe, seconds=0.1, save=recipe)
+    assert recipe.read_text() == (ROOT / "recipes" / "tiny.yaml").read_text()
+
+
+def test_a_training_of_several_processes_is_measured_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Training] = []
+    monkeypatch.setattr("promptcot.train.sft.sft", lambda out, rows, start, settings: asked.append(settings))
+    sets = [
+        "em=null",
+        "synthesize=null",
+        "curate=null",
+        "label=null",
+        "selfplay=null",
+        "distill=null",
+        "evaluate=null",
+    ]
+    sets += ["coldstart.training.batch_size=16", "coldstart.training.launch.processes=4"]
+    recipe = load(ROOT / "recipes" / "tiny.yaml", sets)
+    (entry,) = calibrate(recipe, Figures(), seconds=0.0, tell=lambda line: None)
+    assert {s.launch.processes for s in asked} == {1}
+    assert entry["train"]["source"].endswith("tokens each, in one process instead of 4")

@@ -293,3 +293,45 @@ def test_the_command_prints_the_same_numbers_in_both_forms() -> None:
     shown = CliRunner().invoke(app, ["plan", str(RECIPES / "paper_sft_7b.yaml")], env={"COLUMNS": "160"})
     assert f"In all, on one H100: {round(total, -2):,.0f} h" in shown.stdout.replace("\n", " ")
     assert "gpt-oss-120b sample: derived for 8k outputs" in shown.stdout
+
+
+def test_figures_of_one_kind_of_work_leave_the_others_to_the_models_size(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    entry = {
+        "match": "acme/Foo-65.6B",
+        "device": "A100",
+        "sample": {"value": 5000, "error": 0.2, "source": "mine"},
+    }
+    path.write_text(yaml.safe_dump({"models": [entry]}))
+    assert Figures(path).rate("acme/Foo-65.6B", "sample").tokens_per_s.mid == 5000
+    assert Figures(path).rate("acme/Foo-65.6B", "train") == Figures().rate("acme/Foo-65.6B", "train")
+    path.write_text(yaml.safe_dump({"models": [{**entry, "match": "acme/foo"}]}))
+    with pytest.raises(UserError, match="no throughput is known for the model 'acme/foo'"):
+        Figures(path).rate("acme/foo", "train")
+
+
+def test_no_iteration_costs_nothing_and_few_rollouts_make_few_pairs() -> None:
+    none = by_name(small(em={"iterations": 0, "k": 4, "stop": "bound", "training": {"lr": 1e-3}}))
+    assert none["em: E-step: rationales of q"].requests == Range.of(0)
+    play = {"model": {"model": "pocket"}, "training": {"lr": 1e-3}, "pairs_per_problem": "all"}
+    for rollouts, pairs in ((2, Range.of(1)), (3, Range.of(2)), (4, Range(3, 3, 4)), (8, Range(7, 10, 16))):
+        found = by_name(small(label={"model": {"model": "pocket"}}, selfplay={**play, "rollouts": rollouts}))
+        # r right of n make r(n - r) pairs; of 64 problems 32 are curated, 16 labelled, 8 useful; a pair has two answers.
+        assert found["selfplay: DPO"].requests == pairs * 16
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_ranges_are_in_order_whatever_the_rounds(path: Path) -> None:
+    plain = load(path)
+    base = ["seeds.count=100"] if plain.seeds.count == 0 else []
+    variants = [[f"em.iterations={n}"] for n in range(3)] if plain.em else []
+    if plain.selfplay:
+        variants += [
+            [f"selfplay.rollouts={n}", f"selfplay.pairs_per_problem={pairs}"]
+            for n in (2, 3, 4)
+            for pairs in ("all", "min")
+        ]
+    for sets in variants:
+        for work in Flow(load(path, [*base, *sets]), Figures()).work():
+            for r in (work.requests, work.tokens_each, work.tokens):
+                assert 0 <= r.low <= r.mid <= r.high, (sets, work)

@@ -16,10 +16,13 @@ import pytest
 from tests.runner import line
 from tests.runner.conftest import digests
 
+from promptcot.corridor import opened
 from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, Prompt, Sample, SamplingParams
+from promptcot.recipe import parse
 from promptcot.records import Seed
 from promptcot.runner import ray
+from promptcot.runner.clock import Clock
 from promptcot.runner.local import LocalRunner, gpu_places, uninterrupted, visible_gpus
 from promptcot.runner.progress import Reporter
 from promptcot.runner.worker import Worker, do_shard
@@ -162,3 +165,33 @@ def test_an_interrupt_waits_for_the_end_of_what_must_not_be_interrupted() -> Non
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def broken(worker: Worker, rows: list[Seed]) -> list[Seed]:
+    raise UserError("the server is down")
+
+
+def test_the_clock_of_a_run_counts_the_workers_that_have_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    settings = {"workers": 4, "gpus": {"em": 1.0}, "shard_rows": 50}
+    recipe = parse({"name": "line", "seeds": {"source": "pocket"}, "run": settings})
+
+    def work(run: str, fn: Any) -> None:
+        with opened(recipe, Reporter(quiet=True), str(tmp_path / run)) as ctx:
+            for stage in ("annotate", "em"):
+                ctx.clock.enter(stage)
+                ctx.map(stage, "mapped", Seed, line.build()[1], fn, params={}, inputs={})
+
+    def factors(run: str) -> dict[str, int]:
+        wall, capacity = Clock(tmp_path / run).wall_s(), Clock(tmp_path / run).capacity_s()
+        return {stage: round(capacity[stage] / wall[stage]) for stage in wall}
+
+    work("whole", shared_by)
+    assert factors("whole") == {"annotate": 4, "em": 1}
+    with pytest.raises(UserError, match="the server is down"):
+        work("stopped", broken)
+    assert factors("stopped") == {"annotate": 4}
+    work("whole", shared_by)
+    assert len(list((tmp_path / "whole" / "sessions").iterdir())) == 1  # nothing was left to do

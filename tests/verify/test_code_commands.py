@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from promptcot.cli import app
+from promptcot.errors import UserError
+
 
 def verify(
     verb: str, lines: list[object], tmp_path: Path, *more: str, exit_code: int = 0
@@ -113,3 +119,17 @@ def test_gold_says_which_references_can_judge_and_fails_if_one_cannot(tmp_path: 
     ]  # fmt: skip
     assert out[3]["reason"] == "test 1: its solution ended with wrong_output"
     assert [r["verdict"] for r in verify("gold", rows[:1] + rows[2:3], tmp_path)] == ["sound", "sound"]
+
+
+@pytest.mark.parametrize("verb", ["code", "run", "gold"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "symlink", "hardlink"])
+def test_a_file_is_never_written_over_itself(verb: str, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"gold": "2"}\n')
+    (tmp_path / "symlink").symlink_to(file)
+    (tmp_path / "hardlink").hardlink_to(file)
+    more = ["--in", str(file), "--out", str(tmp_path / name), "--sandbox", "unsafe"]
+    done = CliRunner().invoke(app, ["verify", verb, *more])
+    assert isinstance(done.exception, UserError)
+    assert "is the file that is read" in done.exception.seen
+    assert file.read_text() == '{"gold": "2"}\n'

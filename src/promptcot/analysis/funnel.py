@@ -9,6 +9,8 @@ from promptcot.rundir import armless
 Step = tuple[str, dict[str, Any], dict[str, Any]]  # name, step.json, done.json
 
 TOKENS = ("prompt_tokens", "sampled_tokens", "scored_tokens", "trained_tokens")
+OWN = ("own_steps", "own_rows", "own_engine_s")  # not taken over from another run
+SUMS = ("worker_s", "engine_s", "rows", *OWN)
 REQUESTS = ("requests", "retries", "failed", "unseeded")  # of servers; none for models in process
 
 LABELS = {
@@ -58,12 +60,21 @@ def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, floa
         wall_s: Time on the wall by stage, over all sessions of the run.
         capacity_s: The same times the workers there were.
 
+    What was taken over from another run took none of this run's time, so it is left out of rows_per_s and idle_share.
+
     Returns:
         Rows with wall_s; worker_s and engine_s (of workers, and of that in engines and trainings); idle_share, the part
         of the capacity in which no engine worked (waiting, verifying, writing, work lost to a kill); every count that
         engines report (tokens; requests to servers, of these repeated, given up, answered without their seed); and tokens,
         worker seconds, requests per kept problem.
     """
+    rows, kept = _by_stage(steps, wall_s), kept_problems(steps)
+    for row in rows:
+        _ratios(row, capacity_s.get(row["stage"], 0.0), kept)
+    return rows
+
+
+def _by_stage(steps: list[Step], wall_s: dict[str, float]) -> list[dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
     for name, head, done in steps:
@@ -76,36 +87,36 @@ def cost(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, floa
         row["worker_s"] += done["seconds"]
         row["engine_s"] += done.get("engine_s", 0.0)
         row["rows"] += done["rows_in"]
+        if "taken_over_from" not in head:
+            row["own_steps"] += 1
+            row["own_rows"] += done["rows_in"]
+            row["own_engine_s"] += done.get("engine_s", 0.0)
         for kind, value in (done["usage"] or {}).items():
             row[kind] = row.get(kind, 0) + value
-    kept = kept_problems(steps)
-    for row in out.values():
-        _ratios(row, capacity_s.get(row["stage"], 0.0), kept)
     return list(out.values())
 
 
 def _nothing(stage: str, wall_s: float) -> dict[str, Any]:
-    zeros = dict.fromkeys((*TOKENS, *REQUESTS), 0)
-    return {"stage": stage, "wall_s": round(wall_s, 1), "worker_s": 0.0, "engine_s": 0.0, "rows": 0, **zeros}
+    zeros = dict.fromkeys((*SUMS, *TOKENS, *REQUESTS), 0)
+    return {"stage": stage, "wall_s": round(wall_s, 1), **zeros}
 
 
 def total(steps: list[Step], wall_s: dict[str, float], capacity_s: dict[str, float]) -> dict[str, Any]:
     """The row of `cost` for all stages together."""
-    rows = cost(steps, wall_s, {})
-    summed = {k: sum(row.get(k, 0) for row in rows) for k in ("worker_s", "engine_s", *TOKENS, *REQUESTS)}
+    rows = _by_stage(steps, wall_s)
     out = {
         "stage": "all",
         "wall_s": round(sum(wall_s.values()), 1),
-        "rows": sum(row["rows"] for row in rows),
-        **summed,
+        **{k: sum(row.get(k, 0) for row in rows) for k in (*SUMS, *TOKENS, *REQUESTS)},
     }
     _ratios(out, sum(capacity_s.values()), kept_problems(steps))
     return out
 
 
 def _ratios(row: dict[str, Any], capacity_s: float, kept: int | None) -> None:
-    row["rows_per_s"] = round(row["rows"] / row["wall_s"], 1) if row["wall_s"] else None
-    busy = row["engine_s"] / capacity_s if capacity_s and row["engine_s"] else None
+    own, rows, engine_s = (row.pop(k) for k in OWN)
+    row["rows_per_s"] = round(rows / row["wall_s"], 1) if own and row["wall_s"] else None
+    busy = engine_s / capacity_s if capacity_s and engine_s else None
     row["idle_share"] = None if busy is None else round(max(0.0, 1.0 - busy), 3)
     row["kept_problems"] = kept
     row["tokens_per_kept"] = round(tokens_of(row) / kept, 1) if kept else None

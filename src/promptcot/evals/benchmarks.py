@@ -5,6 +5,7 @@ Nothing is packaged and nothing is downloaded unless a source names the Hub: the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,23 +75,35 @@ def read(name: str, settings: Benchmark) -> list[Task]:
     """The tasks of a benchmark, in the order of its source.
 
     A problem that several sources hold is one task: what the first says stands, the others fill in what it lacks
-    (so the authors' LiveCodeBench prompts can be joined with the official tests).
+    (so the authors' LiveCodeBench prompts can be joined with the official tests). Rows without an id have their line's
+    number; where another source has another problem there, lines are counted on over the sources.
 
     Raises:
-        UserError: no source, a source that cannot be read, a row that does not fit, or no row at all.
+        UserError: no source, a source that cannot be read, a row that does not fit, two problems with one id, or no row
+            at all.
     """
     what = definition(name)
     if not settings.source:
         raise _no_source(what)
     found: dict[str, Task] = {}
+    places: dict[str, str] = {}
+    line = before = 0  # in its source; of the sources before
     for source in settings.source:
         seen: set[str] = set()
+        before, line = before + line, 0
         for where, row in rows(source):
+            line = int(re.split("[- ]", where)[-1])
             if (task := what.read(row, where)) is None:
                 continue
             if task.id in seen:
                 raise UserError(f"{where}: the problem {task.name} is there twice")
             seen.add(task.id)
+            if task.id in found and _differ(found[task.id], task):
+                moved = what.read(row, f"line-{before + line}")
+                if moved is None or moved.id in found:  # an id of its own
+                    raise _two(where, places[task.id], task)
+                task = moved
+            places.setdefault(task.id, where)
             found[task.id] = _filled(found[task.id], task) if task.id in found else task
     if not found:
         raise UserError(f"no problem of {what.title} in {', '.join(settings.source)}")
@@ -129,6 +142,25 @@ def _filled(first: Task, other: Task) -> Task:
         tests=first.tests or other.tests, packed=first.packed or other.packed,
         function=first.function or other.function, answer=first.answer or other.answer,
     )  # fmt: skip
+
+
+def _differ(first: Task, other: Task) -> bool:
+    """Both are whole (LiveCodeBench's sources need not be) and not the same problem."""
+
+    def whole(task: Task) -> object:
+        return task.answer or (task.tests and not task.packed)
+
+    def said(task: Task) -> object:
+        return task.problem.split(), task.answer, task.tests
+
+    return bool(whole(first) and whole(other)) and said(first) != said(other)
+
+
+def _two(where: str, before: str, task: Task) -> UserError:
+    return UserError(
+        f"{where} and {before}: two problems with the id {task.name}",
+        expected="another id for every problem of a benchmark, over all its sources; or none, and lines are counted",
+    )
 
 
 def _no_source(what: Definition) -> UserError:

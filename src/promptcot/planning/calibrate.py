@@ -17,7 +17,7 @@ from promptcot.lm.base import Engine, Part, Prompt, Sample
 from promptcot.lm.load import load_engine, model_path
 from promptcot.planning.figures import FREE, Figures, Kind
 from promptcot.planning.work import Flow, Work
-from promptcot.settings import Model, Recipe, Sampling, Training
+from promptcot.settings import Launch, Model, Recipe, Sampling, Training
 
 CPU = "CPU core"
 MAX_STEPS = 256
@@ -52,15 +52,18 @@ def _entry(recipe: Recipe, name: str, kinds: dict[Kind, Work], seconds: float, t
     clock = time.process_time if entry["device"] == CPU else time.monotonic
     for kind, work in kinds.items():
         tokens = max(2, round(work.tokens_each.mid))
+        several = ""
         if kind == "train":
             settings: Training = getattr(recipe, work.stage).training
             tokens = max(2, round(tokens / settings.epochs))
             value = _train(work.model, tokens, settings, seconds, clock)
+            if settings.launch.processes > 1:
+                several = f", in one process instead of {settings.launch.processes}"
         else:
             assert engine is not None
             one = _sample(recipe, engine, tokens) if kind == "sample" else _score(engine, tokens)
             value = grow(one, recipe.run.shard_rows, seconds, clock)
-        source = f"measured by promptcot calibrate, {tokens} tokens each"
+        source = f"measured by promptcot calibrate, {tokens} tokens each{several}"
         entry[kind] = {"value": round(value, 1), "error": 0.2, "source": source}
         tell(f"{name}: {kind} {value:,.0f} tokens/s on one {entry['device']}")
     return entry
@@ -131,12 +134,14 @@ def _text(engine: Engine, tokens: int) -> Sequence[int]:
 
 
 def _train(model: Model, tokens: int, settings: Training, seconds: float, clock: Clock) -> float:
-    """Trained tokens per second of a few micro batches; the difference of two runs leaves loading out."""
+    """Trained tokens per second of a few micro batches in one process; the difference of two runs leaves loading out."""
     from promptcot.train.common import Row, Start
     from promptcot.train.sft import sft
 
     micro = settings.micro_batch_size
-    plain = settings.model_copy(update={"batch_size": micro, "epochs": 1.0, "max_tokens": tokens})
+    plain = settings.model_copy(
+        update={"batch_size": micro, "epochs": 1.0, "max_tokens": tokens, "launch": Launch()}
+    )
     row = Row([5 + i % 50 for i in range(tokens)], [5 + i % 50 for i in range(tokens)])
 
     def timed(steps: int) -> float:

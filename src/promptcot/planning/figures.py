@@ -111,7 +111,7 @@ class Figures:
         reference = self.data["reference"]
         base = self._entry(reference["match"])
         assert base is not None
-        params = entry["params_b"] if entry else size_b(model)
+        params = (entry or {}).get("params_b") or size_b(model)
         if params is None:
             raise UserError(
                 f"no throughput is known for the model '{model}'",

@@ -97,7 +97,7 @@ class Flow:
         if not em or not cold:
             return
         early = self.recipe.seeds.heldout and (em.stop != "none" or em.gates.action != "warn")
-        rounds = Range(1 if early else em.iterations, em.iterations, em.iterations)
+        rounds = Range(min(1, em.iterations) if early else em.iterations, em.iterations, em.iterations)
         items, z = self.seeds.capped(_limit(em.items)), self.z.capped(em.sampling.max_tokens)
         row, base = self.c + self.z + self.x, cold.base
         resampled = em.mstep_rationale != "greedy"
@@ -280,7 +280,7 @@ def _pairs(s: SelfPlay) -> Range:
     if found == "min":
         pairs = Range(1, max(1, n // 4), max(1, n // 2))
     elif found == "all":
-        pairs = Range(n - 1, max(1, n * n // 6), max(1, n * n // 4))
+        pairs = Range(n - 1, max(n - 1, n * n // 6), max(n - 1, n * n // 4))
     else:
         pairs = Range.of(float(found))
     return pairs.capped(s.max_pairs) if s.max_pairs else pairs

@@ -52,7 +52,7 @@ class LocalRunner:
         self.seed, self.shard_rows, self.reporter, self.team = seed, shard_rows, reporter, team
         self.asked = workers
         self.workers = workers or psutil.cpu_count(logical=False) or os.cpu_count() or 1
-        self._running = self.workers  # of the running pool, which has fewer where GPUs are
+        self.running = self.workers  # of the running pool, which has fewer where GPUs are
         self.gpus, self.domains = dict(gpus or {}), tuple(domains)
         self._pool: Executor | None = None
         self._held = 0.0  # GPUs per worker of the running pool
@@ -90,13 +90,13 @@ class LocalRunner:
         """A pool of workers, each with `gpus` GPUs of its own (a share of one when below 1)."""
         context = multiprocessing.get_context("spawn")
         places = gpu_places(stage, gpus, visible_gpus()) if gpus else []
-        self._running = min(self.workers, len(places)) if gpus else self.workers
+        self.running = min(self.workers, len(places)) if gpus else self.workers
         slots = context.Queue() if gpus else None
-        for place in places[: self._running]:
+        for place in places[: self.running]:
             assert slots is not None
             slots.put(place)
         return ProcessPoolExecutor(
-            self._running,
+            self.running,
             mp_context=context,
             initializer=start,
             initargs=(self.seed, os.getpid(), slots, self.domains),
@@ -147,7 +147,7 @@ class LocalRunner:
         home, size = self.team.home(step), self.shard_rows
         with uninterrupted():
             self._pool_of(step)  # only its start says how many workers there are
-        parallel = min(self._running, len(shards)) * self.team.count
+        parallel = min(self.running, len(shards)) * self.team.count
         pending: set[Future[Commit]] = set()
         try:
             for shard in shards:
@@ -155,7 +155,7 @@ class LocalRunner:
                 pending.add(
                     self._submit(step, call_shard, ShardJob(home, shard, step.record, chunk, fn, parallel))
                 )
-                if len(pending) >= 2 * self._running:
+                if len(pending) >= 2 * self.running:
                     pending = self._collect(step, pending, bar)
             while pending:
                 pending = self._collect(step, pending, bar)

@@ -35,7 +35,7 @@ class RayRunner(LocalRunner):
                 f"stage '{stage}' needs {gpus:g} GPUs per worker (run.gpus); the Ray cluster has {have.get('GPU', 0):g}",
                 do=f"--set run.gpus.{stage}=0 to run without, or a cluster that has them",
             )
-        self.workers = self._running = self.asked or max(fits, 1)
+        self.workers = self.running = self.asked or max(fits, 1)
         return RayPool(ray, self.seed, self.workers, gpus, self.domains)
 
     def kill(self) -> None:

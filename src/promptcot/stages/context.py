@@ -60,6 +60,7 @@ class Context:
         """
         step = self.run.step(stage, name, record, params, inputs, version)
         if not step.done:
+            self.clock.worked = True
             self.runner.map(step, rows, fn)
         return self._finished(step)
 
@@ -78,6 +79,7 @@ class Context:
         step = self.run.step(stage, name, record, params, inputs, version)
         if step.done or not self.run.team.leads:
             return self._finished(step)
+        self.clock.worked = True
         started = time.monotonic()
         rows_in, out, rejects = build()
         commit = write_shard(
@@ -104,6 +106,7 @@ class Context:
         ]
         todo = [(step, job[1]) for step, job in zip(steps, jobs, strict=True) if not step.done]
         if todo and self.run.team.leads:
+            self.clock.worked = True
             self.runner.artifacts(todo)
         return [self._finished(step) for step in steps]
 
