@@ -126,6 +126,12 @@ def test_the_same_model_twice_is_seldom_clearly_different(problems: int) -> None
     assert clear / 1500 < 0.07
 
 
+@pytest.mark.parametrize("trials", range(1, 60))
+def test_wilsons_interval_holds_the_share_itself(trials: int) -> None:
+    assert wilson(0, trials)[0] == 0
+    assert wilson(trials, trials)[1] == 1
+
+
 def test_a_mean_of_equal_shares_has_an_interval() -> None:
     assert mean_ci([0.0] * 10, 1, shares=True) == pytest.approx(wilson(0, 10))
     assert mean_ci([3.0, 5.0], 1) == pytest.approx((4 - 12.706, 4 + 12.706))

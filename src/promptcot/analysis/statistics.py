@@ -103,7 +103,9 @@ def wilson(successes: float, trials: int, z: float = Z95) -> tuple[float, float]
     share, slack = successes / trials, z * z / trials
     centre = (share + slack / 2) / (1 + slack)
     reach = z * math.sqrt(share * (1 - share) / trials + slack / (4 * trials)) / (1 + slack)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return max(0.0, min(share, centre - reach)), min(
+        1.0, max(share, centre + reach)
+    )  # at 0 and 1 but for rounding
 
 
 def pass_one(n: int, c: int, k: int) -> float:
