@@ -158,9 +158,8 @@ def mapped(
             seen.update(row, made if isinstance(made, dict) else ())
         yield where, row
     for name, column in fields.items():
-        if (
-            seen and column not in seen and column != name
-        ):  # by its own name, a column may be missing as if unmapped
+        # By its own name, a column may be missing as if it were not mapped.
+        if seen and column not in seen and column != name:
             raise UserError(
                 f"the column '{column}' of {key}.{name} is in no row of '{source}', which has: {', '.join(sorted(seen)[:20])}",
                 do=f"name a column that is there, or leave {key}.{name} out",

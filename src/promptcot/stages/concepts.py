@@ -83,15 +83,15 @@ class ConceptGraph:
             cumulative = np.cumsum(
                 weights
             )  # term after term, as `random.choices` adds: the same draws, to the bit
-            chosen.append(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")))
+            place = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+            chosen.append(min(place, len(self.names) - 1))  # a product that was rounded up
         return tuple(self.names[i] for i in chosen)
 
 
 def _neighbours(counts: Mapping[str, int], at: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """(positions, how often) of the concepts that one was seen with."""
-    return np.array([at[name] for name in counts], dtype=np.int64), np.array(
-        list(counts.values()), dtype=float
-    )
+    places = np.array([at[name] for name in counts], dtype=np.int64)
+    return places, np.array(list(counts.values()), dtype=float)
 
 
 def sample_lists(
