@@ -80,9 +80,7 @@ class ConceptGraph:
             together[near] += counts
             weights = together / len(chosen) + self.smoothing
             weights[chosen] = 0.0
-            cumulative = np.cumsum(
-                weights
-            )  # term after term, as `random.choices` adds: the same draws, to the bit
+            cumulative = np.cumsum(weights)  # adds as `random.choices` does: the same draws, to the bit
             place = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
             chosen.append(min(place, len(self.names) - 1))  # a product that was rounded up
         return tuple(self.names[i] for i in chosen)
