@@ -216,6 +216,15 @@ def test_a_gates_action_is_fixed_once_the_em_is_decided(finished: Path) -> None:
     assert "04_em/" not in refused.stderr  # nothing was run for it
 
 
+def test_a_decision_whose_manifest_was_cut_is_made_again(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "cut")
+    manifest = tmp_path / "cut" / "04_em" / "decision" / "commits.jsonl"
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+    again = cli("em", TINY, "--run-dir", tmp_path / "cut")
+    assert again.returncode == 0, again.stderr
+    assert digests(tmp_path / "cut") == digests(finished)
+
+
 @pytest.mark.parametrize("items", [6, 20])
 def test_a_fork_that_measures_other_items_measures_all_of_them(items: int, finished: Path) -> None:
     for stage in ("seeds", "annotate", "coldstart", "em"):

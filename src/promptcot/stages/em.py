@@ -18,7 +18,9 @@ from promptcot.analysis.statistics import paired_difference
 from promptcot.em.gates import GATES, Alarm, alarms, verdict
 from promptcot.errors import UserError
 from promptcot.records import Decision, HeldOut, Record
+from promptcot.rundir import folder
 from promptcot.settings import EM, Gates
+from promptcot.shards import read_json
 from promptcot.stages.context import Context
 from promptcot.stages.em_loop import NAME, Loop
 from promptcot.store import Step
@@ -35,7 +37,8 @@ def run(ctx: Context) -> None:
     assert ctx.recipe.em is not None
     params = {"stop": ctx.recipe.em.stop, "gates": ctx.recipe.em.gates.model_dump(mode="json")}
     if ctx.has(NAME, "decision"):  # before an iteration is run that cannot be kept
-        made = ctx.load(NAME, "decision", Decision).key["params"]
+        # The header alone: a damaged table is made again below.
+        made = read_json(ctx.run.path / folder(NAME) / "decision" / "step.json")["key"]["params"]
         if made != params:
             raise UserError(
                 f"which iteration is kept was decided with em.gates.action={made['gates']['action']}",
