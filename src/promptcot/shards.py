@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(f.fileno())
         tmp.rename(path)
     except OSError as e:
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
         raise unwritable(path, e) from None
     sync_dir(path.parent)
 

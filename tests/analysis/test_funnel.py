@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,19 @@ def test_a_clock_that_cannot_be_saved_stops_no_run(tmp_path: Path) -> None:
     with Clock(tmp_path) as clock:
         clock.enter("label")
         clock.worked = True
+
+
+def test_what_a_kill_left_of_a_saving_goes_with_the_next_session(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, ours = (tmp_path / "sessions" / f".1.json.tmp-{pid}" for pid in (gone.pid, os.getpid()))
+    left.parent.mkdir()
+    for file in (left, ours):
+        file.write_text("{")
+    with Clock(tmp_path, leads=False):
+        assert left.exists()
+    with Clock(tmp_path):
+        assert (left.exists(), ours.exists()) == (False, True)
 
 
 def test_capacity_is_of_the_workers_that_each_stage_had(tmp_path: Path) -> None:

@@ -66,9 +66,7 @@ def test_killed_anywhere_and_started_again_real_models_give_the_same_rows(tmp_pa
 def test_killed_anywhere_and_started_again_real_models_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
     with disk(path.parent) as fills:
-        killer = Killer(
-            seed=7, most_changes=8, most_delay_s=1.0, during=fills, between=damage(path, 1, 2, 3)
-        )
+        killer = Killer(seed=7, most_changes=8, most_delay_s=1.0, during=fills, between=damage(path, 1, 2, 3))
         survives(killer, run(TINY, whole, *SMALL), run(TINY, path, *SMALL), kills=3)
         repair_what_is_named(run(TINY, path, *SMALL), path, "04_em/q1", digests(whole))
 
