@@ -2,8 +2,9 @@
 
 A shard is a pure function of its rows, done again as a whole after a kill. Its replies are the expensive part; so each
 is appended to one file next to the shard as it arrives, and a restart asks only for those that are missing: at most what
-was in flight. Outages that ended a run are kept likewise, against the requests that were in flight. What another member of the team (`promptcot.team`) has kept of the shard is read too. The file goes when the
-shard's line is written (`promptcot.store`).
+was in flight. Outages that ended a run are kept likewise, against the requests that were in flight. What another member of
+the team (`promptcot.team`) has kept of the shard is read too. The file goes when the shard's line is written
+(`promptcot.store`).
 """
 
 from __future__ import annotations

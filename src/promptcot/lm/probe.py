@@ -40,8 +40,9 @@ WITHOUT_IDS: tuple[dict[str, Any], ...] = (PLAINLY, LLAMA_CPP, {})
 
 @dataclass(frozen=True)
 class Abilities:
-    """What one endpoint does. extras: what to add to every request to get token ids, and draws as asked for. limit: its name for max_tokens.
+    """What one endpoint does.
 
+    extras: what to add to every request to get token ids, and draws as asked for. limit: its name for max_tokens.
     seed: the same seed repeats and another one differs. n, stop: honoured. prompt_ids: takes token ids.
     """
 

@@ -30,14 +30,8 @@ DEFAULT_FIELDS: dict[FieldName, tuple[str, ...]] = {
     "domain": ("domain",),
 }
 
-NO_ANSWER = (
-    "",
-    "None",
-    "null",
-    "nan",
-    "NaN",
-    "N/A",
-)  # what tables that were written as text say of a missing one
+# What tables that were written as text say of a missing one.
+NO_ANSWER = ("", "None", "null", "nan", "NaN", "N/A")
 
 
 def file_digest(path: str, key: str) -> str:
@@ -101,9 +95,13 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
         ) from None
     n = 0
     for batch in file.iter_batches():
-        for i in range(batch.num_rows):
+        try:
+            rows: list[Raw | str] = batch.to_pylist()
+        except UnicodeDecodeError:  # one by one, which takes longer, to find whose it is
+            rows = [_decoded(partial(_row, batch, i)) for i in range(batch.num_rows)]
+        for row in rows:
             n += 1
-            yield f"row-{n}", _decoded(partial(_row, batch, i))
+            yield f"row-{n}", row
 
 
 def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:

@@ -44,9 +44,8 @@ class Clock:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Clock:
-        for tmp in (
-            self.folder.glob(".*.tmp-*") if self.leads else ()
-        ):  # of sessions that were killed while they saved
+        # What sessions left that were killed while they saved.
+        for tmp in self.folder.glob(".*.tmp-*") if self.leads else ():
             if not psutil.pid_exists(int(tmp.name.rpartition("-")[2])):
                 tmp.unlink(missing_ok=True)
         self._thread.start()

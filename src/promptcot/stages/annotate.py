@@ -5,11 +5,13 @@ Seeds that bring their own concepts and rationale pass through under the annotat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from promptcot.domains import get
-from promptcot.domains.templates import parse_concepts, parse_rationale
+from promptcot.domains.templates import Messages, parse_concepts, parse_rationale
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import Engine, Failure, Prompt, Sample, draw
@@ -19,6 +21,7 @@ from promptcot.settings import Annotate
 from promptcot.stages.context import Context, check_rejects, model_inputs
 from promptcot.verify.boxes import after_thinking
 
+T = TypeVar("T")
 NAME = "annotate"
 GIVEN = "given"
 
@@ -81,35 +84,30 @@ def annotate(worker: Worker, rows: list[Triple], *, settings: Annotate, style: s
 def _by_one(
     engine: Engine, rows: list[Triple], settings: Annotate, style: str, run_seed: int
 ) -> list[Triple | Reject]:
-    from dataclasses import replace
-
     params = settings.sampling.params()
     out: list[Triple | Reject] = []
-    asked = [
-        Prompt(row_seed(run_seed, f"{r.id}:c"), messages=get(r.domain, style).concept_messages(r.problem, settings.num_concepts))
-        for r in rows
-    ]  # fmt: skip
-    with_concepts: list[Triple] = []
-    for row, sample in zip(rows, draw(engine, asked, params), strict=True):
-        said = _said(row, sample)
-        if isinstance(said, Reject):
-            out.append(said)
-        elif (concepts := parse_concepts(said)) is None:
-            out.append(Reject(row.id, "no_concepts", said[:200]))
-        else:
-            with_concepts.append(replace(row, concepts=concepts))
-    asked = [
-        Prompt(row_seed(run_seed, f"{r.id}:z"), messages=get(r.domain, style).annotation_messages(r.problem, r.concepts, r.level))
-        for r in with_concepts
-    ]  # fmt: skip
-    for row, sample in zip(with_concepts, draw(engine, asked, params), strict=True):
-        said = _said(row, sample)
-        if isinstance(said, Reject):
-            out.append(said)
-        elif (rationale := parse_rationale(said)) is None:
-            out.append(Reject(row.id, "no_rationale", said[:200]))
-        else:
-            out.append(replace(row, rationale=rationale))
+
+    def read(rows: list[Triple], kind: str, messages: Callable[[Triple], Messages], parse: Callable[[str], T | None],
+             missing: str) -> Iterator[tuple[Triple, T]]:  # fmt: skip
+        """Rows with what `parse` found in the answers; the others go to `out`."""
+        asked = [Prompt(row_seed(run_seed, f"{r.id}:{kind}"), messages=messages(r)) for r in rows]
+        for row, sample in zip(rows, draw(engine, asked, params), strict=True):
+            said = _said(row, sample)
+            if isinstance(said, Reject):
+                out.append(said)
+            elif (found := parse(said)) is None:
+                out.append(Reject(row.id, missing, said[:200]))
+            else:
+                yield row, found
+
+    def concepts(r: Triple) -> Messages:
+        return get(r.domain, style).concept_messages(r.problem, settings.num_concepts)
+
+    def rationale(r: Triple) -> Messages:
+        return get(r.domain, style).annotation_messages(r.problem, r.concepts, r.level)
+
+    listed = [replace(r, concepts=c) for r, c in read(rows, "c", concepts, parse_concepts, "no_concepts")]
+    out += [replace(r, rationale=z) for r, z in read(listed, "z", rationale, parse_rationale, "no_rationale")]
     return out
 
 

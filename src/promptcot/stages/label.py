@@ -4,9 +4,10 @@ The paper labels math by majority of 8 and code by 3-4 model-written tests witho
 `min_votes`, and a test what `label.vetting` asks for (PAPER section 2, notes in docs).
 
 With `waves` the answers are drawn a few at a time, and a problem whose vote no further answer can change gets no
-more. The labels are those of all `samples` (an answer with two readings, as 5% is 5 or 0.05, apart), but the answers on disk are then no fair sample: divided problems have
-more of them, and the agreement of a problem that was decided early is that of the first ones. The first wave is
-fair (it is drawn for every problem, whole, so short answers are not preferred): take rates from it.
+more. The labels are those of all `samples` (an answer with two readings, as 5% is 5 or 0.05, apart), but the answers
+on disk are then no fair sample: divided problems have more of them, and the agreement of a problem that was decided
+early is that of the first ones. The first wave is fair (it is drawn for every problem, whole, so short answers are not
+preferred): take rates from it.
 """
 
 from __future__ import annotations

@@ -65,14 +65,15 @@ def build(s: Seeds, run_seed: int) -> tuple[int, list[Seed], list[Reject]]:
     flawed = {r.id: Reject(r.id, "bad_gold", f"{r.source}: {flaw}") for r in seeds if (flaw := gold_flaw(r))}
     seeds, rejects = [with_own_gold(r) for r in seeds if r.id not in flawed], [*rejects, *flawed.values()]
     order = sorted(seeds, key=lambda r: digest([run_seed, r.id]))
+    texts = [normalize_text(r.problem) for r in order]
     first: dict[str, Seed] = {}  # of the rows with one text
-    for r in order:
-        first.setdefault(normalize_text(r.problem), r)
+    for text, r in zip(texts, order, strict=True):
+        first.setdefault(text, r)
     held = dict(islice(first.items(), s.heldout))
     heldout = [replace(r, split="heldout") for r in held.values()]
     train, copies = [], []
-    for r in order:
-        twin = held.get(normalize_text(r.problem))
+    for text, r in zip(texts, order, strict=True):
+        twin = held.get(text)
         if twin is None:
             train.append(r)
         elif r is not twin:
