@@ -12,17 +12,21 @@ package's verdict; `release`, the authors' code (`release.py`), for comparison w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from itertools import product
 from typing import Literal
 
 from promptcot.records import Verdict
-from promptcot.verify.boxes import after_thinking, balanced, extract_boxed, last_box
-from promptcot.verify.exact import TooLarge, Undecided, form
+from promptcot.verify.boxes import after_thinking, all_boxes, balanced, extract_boxed
+from promptcot.verify.exact import TooLarge, Undecided, Undefined, form
 from promptcot.verify.latex import parse
+from promptcot.verify.phrases import choice, decimal_comma, flat, plain_words, readings, reworded
 from promptcot.verify.release import extract_release, release_equal
-from promptcot.verify.spelling import decimal_comma, normalize, plain_words, reworded
-from promptcot.verify.structure import APPROX_DIGITS, Exact, same_answer
-from promptcot.verify.tokens import MAX_CHARS, Unreadable
+from promptcot.verify.spelling import normalize
+from promptcot.verify.structure import APPROX_DIGITS, Exact, Open, same_answer
+from promptcot.verify.tokens import MAX_CHARS, Mismatch, Unreadable
 from promptcot.verify.tree import Node
+from promptcot.verify.unread import never_means
 from promptcot.verify.workers import POOL, Bounds, WorkerFailed
 
 __all__ = [
@@ -41,6 +45,7 @@ MODES: tuple[Mode, ...] = ("symbolic", "strict", "math-verify", "release")
 Judged = tuple[Verdict, str]
 _EQUAL: Judged = (Verdict.CORRECT, "equal")
 _DIFFERENT: Judged = (Verdict.INCORRECT, "different")
+_OPTION = re.compile("[A-H]")
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")
 
 
@@ -108,10 +113,18 @@ def compare(
 
 def judge_prediction(gold: str | None, prediction: str | None, mode: Mode = "symbolic") -> Judged:
     r"""As `compare` for a bare answer, as `check_answer` for a text with a box or a thinking block in it."""
-    gold = last_box(gold) or gold if gold and "\\boxed" in gold else gold
+    gold = ", ".join(dict.fromkeys(all_boxes(gold))) or gold if gold and "boxed" in gold else gold
+    if gold and "####" in gold:
+        gold = gold.rpartition("####")[2]
     if prediction is not None and re.search(r"\\(?:boxed|fbox)|</?think>", prediction):
         return check_answer(gold, prediction, mode=mode)
     return compare(gold, prediction, mode)
+
+
+def option(answer: str) -> str | None:
+    """The letter of an answer that names an option, with or without its value; None for any other answer."""
+    chosen = choice(normalize(answer))
+    return chosen[0] if chosen else None
 
 
 def equivalent(gold: str | None, prediction: str | None) -> bool:
@@ -134,29 +147,78 @@ def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Boun
     left, right = normalize(gold), normalize(prediction)
     if left == right:
         return _EQUAL
-    left, right = reworded(left), reworded(right)
-    if left == right:
-        return _EQUAL
     if _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
         return _EQUAL if int(left) == int(right) else _DIFFERENT
+
+    def same(a: str, b: str) -> Judged:
+        return _read(a, b, digits, loose, bounds)
+
+    chosen, given = choice(left), choice(right)
+    if chosen or given:
+        return _chosen(chosen or ("", left), given or ("", right), same)
+    return same(left, right)
+
+
+def _chosen(gold: tuple[str, str], prediction: tuple[str, str], same: Callable[[str, str], Judged]) -> Judged:
+    """Options as letters, with or without the value that stands there."""
+    values = (gold[1], prediction[1])
+    if _OPTION.fullmatch(gold[1]) and not gold[0]:
+        gold = gold[1], ""
+    letters = {gold[0], prediction[0]} - {""}
+    if len(letters) == 2:
+        return _DIFFERENT
+    if letters & set(values) or (gold[0] == prediction[0] and not all(values)):
+        return _EQUAL
+    return same(*values) if all(values) else _DIFFERENT
+
+
+def _read(left: str, right: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
+    """Compare every way in which two normalised answers can be read; the first one that is read says why they differ."""
+    left, right = reworded(left), reworded(right)
+    if left == right or flat(left) == flat(right):
+        return _EQUAL
     words, said = plain_words(left), plain_words(right)
     if words and said:
         return _EQUAL if words == said else _DIFFERENT
     if right == decimal_comma(left) or left == decimal_comma(right):
         return _EQUAL
+    verdicts = []
+    for a, b in product(readings(left), readings(right)):
+        verdicts.append(_parsed(a, b, digits, loose, bounds))
+        if verdicts[-1] == _EQUAL:
+            return _EQUAL
+    return next((v for v in verdicts if not v[1].startswith("unreadable")), verdicts[0])
+
+
+def _parsed(left: str, right: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
     try:
         reference = parse(left)
-        return _exactly(reference, parse(right), digits, loose)
+    except (Unreadable, RecursionError):
+        return Verdict.UNSCORED, "unreadable_gold"
+    try:
+        given = parse(right)
+    except (Unreadable, RecursionError):
+        return _unread(reference, right)
+    try:
+        same = same_answer(reference, given, Exact(), digits, loose)
     except Undecided:
         return _ask("symbolic", left, right, digits, loose, bounds)
     except TooLarge:
-        return _oversized(left)
-    except (Unreadable, RecursionError):
+        return _oversized(reference)
+    except Open as question:
+        return Verdict.UNSCORED, f"open: {question}"
+    except Undefined:
+        return _undefined(reference)
+    except Mismatch:
         return _DIFFERENT
+    except (Unreadable, RecursionError):
+        return _unread(reference, right)
+    return _EQUAL if same else _DIFFERENT
 
 
-def _exactly(gold: Node, prediction: Node, digits: int, loose: bool) -> Judged:
-    return _EQUAL if same_answer(gold, prediction, Exact(), digits, loose) else _DIFFERENT
+def _unread(gold: Node, prediction: str) -> Judged:
+    """An answer outside the grammar is wrong only if it is no spelling of the gold answer under any reading."""
+    return (Verdict.INCORRECT if never_means(prediction, gold) else Verdict.UNSCORED), "unreadable"
 
 
 def _ask(mode: str, gold: str, prediction: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
@@ -203,11 +265,22 @@ def _readable(gold: str) -> bool:
     return balanced(gold) and normalize(gold) != ""
 
 
-def _oversized(gold: str) -> Judged:
+def _oversized(gold: Node) -> Judged:
     """A gold answer that is too large cannot be judged; a prediction that is, next to one that is not, is wrong."""
-    if _too_large(parse(gold)):
+    if _too_large(gold):
         return Verdict.UNSCORED, "the gold answer is too large to compare"
     return Verdict.INCORRECT, "too_large"
+
+
+def _undefined(gold: Node) -> Judged:
+    """A prediction without a value, as 1/0, is wrong, unless it is the gold answer that has none."""
+    try:
+        form(gold)
+    except Undefined:
+        return Verdict.UNSCORED, "unreadable_gold"
+    except (Undecided, TooLarge, Unreadable):
+        pass
+    return Verdict.INCORRECT, "undefined"
 
 
 def _too_large(node: Node) -> bool:

@@ -13,31 +13,23 @@ MAX_DEPTH = 60
 MAX_CHAIN = 20  # of signs like x!!! or A \\ B \\ C, which nest
 MAX_DIGITS = 1000  # Python itself refuses to parse integers above 4,300 digits
 RELATIONS = {
-    "=": "=", "<": "<", "\\lt": "<", ">": ">", "\\gt": ">", "<=": "<=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=",
-    "\u2264": "<=", ">=": ">=", "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\u2265": ">=", "!=": "!=",
-    "\\ne": "!=", "\\neq": "!=", "\u2260": "!=", "\\in": "in", "\u2208": "in", "\\approx": "~", "\u2248": "~",
+    "=": "=", "\\equiv": "=", "<": "<", ">": ">", "<=": "<=", "\\le": "<=", ">=": ">=", "\\ge": ">=", "!=": "!=",
+    "\\ne": "!=", "\\in": "in", "\\approx": "~",
 }  # fmt: skip
-REGIONS = {
-    "\\cup": "union",
-    "\u222a": "union",
-    "\\cap": "meet",
-    "\u2229": "meet",
-    "\\setminus": "minus",
-    "\\backslash": "minus",
-}
-SIGNS = {"+", "-", "\\pm", "\\mp", "\u00b1"}
+REGIONS = {"\\cup": "union", "\\cap": "meet", "\\setminus": "minus", "\\backslash": "minus"}
+SIGNS = {"+", "-", "\\pm", "\\mp"}
+BIG = {"\\sum": "sum", "\\prod": "prod", "\\int": "int", "\\lim": "lim"}
+_BARS = ("\\mid", "|", ":")
 _CLOSERS = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
-_OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree",
-              "\\over", "\\choose", "\\\\", "\\&", "\\_", "\\#"}  # fmt: skip
-_CONSTANTS = {"\\pi": "\u03c0", "\u03c0": "\u03c0", "\\infty": "\u221e", "\u221e": "\u221e", "\\imath": "i"}
+_OPERATORS = {*RELATIONS, *REGIONS, *SIGNS, *_CLOSERS, "\\cdot", "\\times", "\\div", "\\degree", "\\bmod", "\\mod", "\\pmod",
+              "\\over", "\\choose", "\\to", "\\\\", "\\&", "\\_", "\\#"}  # fmt: skip
+_CONSTANTS = {"\\pi": "\u03c0", "\\infty": "\u221e", "\\imath": "i"}
 _REFUSED = {
-    "sum", "prod", "int", "iint", "oint", "lim", "limsup", "liminf", "bigcup", "bigcap", "partial",
-    "nabla", "forall", "exists", "equiv", "to", "rightarrow", "Rightarrow", "implies", "iff", "mapsto",
-    "dots", "ldots", "cdots", "vdots", "mod", "pmod", "bmod", "mid", "land", "lor",
-    "neg", "notin", "subset", "subseteq", "begin", "end", "hline", "rule", "label", "tag", "boxed",
+    "iint", "oint", "limsup", "liminf", "bigcup", "bigcap", "partial", "nabla", "forall", "exists", "to", "Rightarrow",
+    "Leftrightarrow", "mapsto", "vdots", "mid", "neg", "notin", "subset", "subseteq", "begin", "end", "hline", "rule",
 }  # fmt: skip
 _ACCENTS = {"\\overline", "\\vec", "\\hat", "\\bar", "\\tilde", "\\widehat", "\\overrightarrow", "\\mathbf", "\\mathcal",
-            "\\mathbb", "\\boldsymbol", "\\operatorname", "\\overset", "\\underline", "\\widetilde", "\\mathfrak"}  # fmt: skip
+            "\\mathbb", "\\operatorname", "\\overset", "\\widetilde", "\\mathfrak"}  # fmt: skip
 
 
 class Atoms(ABC):
@@ -54,9 +46,11 @@ class Atoms(ABC):
 
     def take(self, *texts: str) -> str:
         """The next token if it is a mark or command among `texts`, else an empty string."""
-        if self.kind() in ("mark", "command") and self.peek() in texts:
-            self.at += 1
-            return self.found[self.at - 1].text
+        if self.at < len(self.found):
+            kind, text = self.found[self.at]
+            if text in texts and kind in ("mark", "command"):
+                self.at += 1
+                return text
         return ""
 
     def expect(self, text: str) -> None:
@@ -73,8 +67,28 @@ class Atoms(ABC):
         """A whole answer, or what stands in brackets."""
 
     @abstractmethod
+    def relation(self) -> Node:
+        """An expression, or several with signs of relation between them."""
+
+    @abstractmethod
+    def region(self) -> Node:
+        """An expression, or sets with signs of union, intersection and difference between them."""
+
+    @abstractmethod
     def sum(self) -> Node:
         """An expression."""
+
+    @abstractmethod
+    def product(self) -> Node:
+        """A term of a sum."""
+
+    @abstractmethod
+    def big(self, name: str) -> Node:
+        """A sum, product, integral or limit."""
+
+    @abstractmethod
+    def matrix(self, environment: str) -> Node:
+        """A matrix, a system, a definition by cases."""
 
     @abstractmethod
     def juxtaposed(self, factors: list[Node]) -> None:
@@ -85,12 +99,16 @@ class Atoms(ABC):
         if kind in ("number", "repeating", "name", "begin"):
             return True
         if kind == "command":
-            return text not in _OPERATORS
-        return text in ("(", "[", "{") or (text == "|" and not self.bars) or text == "\u03c0"
+            return text not in _OPERATORS and not (text == "\\|" and self.bars)
+        return text in ("(", "[", "{") or (text == "|" and not self.bars)
 
     def power(self) -> Node:
         self.deeper()
+        start = self.at
         node = self.atom()
+        if self.take("_"):  # behind a bracket; names and numbers have taken theirs
+            self.subscript()
+            node = Node("sym", (), "".join(t.text for t in self.found[start : self.at]))
         for _ in range(MAX_CHAIN):
             if self.take("^"):
                 node = Node("pow", (node, self.exponent()))
@@ -98,11 +116,21 @@ class Atoms(ABC):
                 name = "factorial2" if self.take("!") else "factorial"
                 node = Node("fn", (node,), name)
             elif self.take("\\degree"):
-                node = Node("degree", (node,))
+                node = self.temperature(node) or Node("degree", (node,))
             else:
                 self.depth -= 1
                 return node
         raise Unreadable("too long a chain of powers")
+
+    def temperature(self, node: Node) -> Node | None:
+        """25 degrees C; None for a plain degree."""
+        scale = self.peek() if self.kind() in ("text", "name") else ""
+        if scale not in ("C", "F") or (
+            self.at + 1 < len(self.found) and self.found[self.at + 1].kind == "name"
+        ):
+            return None
+        self.at += 1
+        return Node("unit", (node,), f"\u00b0{scale}")
 
     def exponent(self) -> Node:
         if self.peek() == "{":
@@ -133,8 +161,6 @@ class Atoms(ABC):
             return self.braced()
         if text == "|":
             return self.absolute("|")
-        if text in _CONSTANTS:
-            return Node("const", (), _CONSTANTS[text])
         raise Unreadable(f"unexpected {text!r}")
 
     def numeral(self, kind: str, text: str) -> Node:
@@ -143,7 +169,7 @@ class Atoms(ABC):
         if kind == "repeating":
             return _repeating(text)
         if self.take("_"):
-            return Node("based", (), f"{text}_{self.subscript()}")
+            return _based(text, self.subscript().strip("()"))
         return Node("num", (), Fraction(text), len(text.partition(".")[2]) if "." in text else -1)
 
     def named(self, letter: str) -> Node:
@@ -154,6 +180,9 @@ class Atoms(ABC):
             name += "_" + self.subscript()
         while self.take("'"):
             name += "'"
+        if self.peek() == "^" and self.at + 1 < len(self.found) and self.found[self.at + 1].text == "*":
+            self.at += 2
+            name += "*"
         return Node("sym", (), name)
 
     def subscript(self) -> str:
@@ -179,6 +208,8 @@ class Atoms(ABC):
             return Node("root", (self.group_or_token(), index))
         if text in ("\\binom", "\\dbinom", "\\tbinom"):
             return Node("fn", (self.group_or_token(), self.group_or_token()), "binomial")
+        if text in BIG:
+            return self.big(BIG[text])
         if text[1:] in FUNCTIONS:
             return self.function(text[1:])
         if text in _CONSTANTS:
@@ -188,10 +219,8 @@ class Atoms(ABC):
     def enclosed(self, text: str) -> Node:
         """Commands that open a bracket, and names."""
         if text == "\\{":
-            items = () if self.peek() == "\\}" else listed(self.listing())
-            self.expect("\\}")
-            return Node("set", items)
-        if text in ("\\emptyset", "\\varnothing"):
+            return self.set()
+        if text == "\\emptyset":
             return Node("set")
         if text == "\\langle":
             items = listed(self.listing())
@@ -209,8 +238,28 @@ class Atoms(ABC):
             raise Unreadable(f"{text} is outside the grammar")
         return self.named(text)  # a Greek letter, a triangle: the name of something
 
+    def set(self) -> Node:
+        """{1, 2}, or {x : x > 2}, which is what its relation says."""
+        start, depth, bars = self.at, self.depth, self.bars
+        self.bars += 1  # a bar separates here, it opens no absolute value
+        try:
+            bound = self.power()
+            domain = self.power() if self.take("\\in") else None
+        except Unreadable:
+            bound, domain = Node("text"), None
+        self.bars = bars
+        if bound.op in ("sym", "tuple") and self.take(*_BARS):
+            said = self.listing()
+            self.expect("\\}")
+            real = bound.op == "sym" and (domain is None or domain.value in ("\\mathbbR", "\\mathbfR"))
+            return said if real else Node("builder", (bound, *([domain] if domain else []), said))
+        self.at, self.depth = start, depth
+        items = () if self.peek() == "\\}" else listed(self.listing())
+        self.expect("\\}")
+        return Node("set", items)
+
     def function(self, name: str) -> Node:
-        if name in ("abs", "exp", "max", "min", "gcd", "lcm"):
+        if name in ("abs", "exp", "max", "min", "gcd", "lcm", "sgn"):
             return Node("fn", listed(self.argument()), name)
         base: tuple[Node, ...] = ()
         power: Node | None = None
@@ -225,11 +274,11 @@ class Atoms(ABC):
 
     def argument(self) -> Node:
         """What a function is applied to: a bracket, or the factors up to the next sign or function."""
-        if self.peek() in ("(", "{", "["):
+        closing = {"(": ")", "{": "}", "[": "]", "\\{": "\\}"}.get(self.peek())
+        if closing:
             self.at += 1
-            opening = self.found[self.at - 1].text
             inner = self.listing()
-            self.expect({"(": ")", "{": "}", "[": "]"}[opening])
+            self.expect(closing)
             return inner
         factors = [self.power()]
         while self.starts_factor() and self.peek()[1:] not in FUNCTIONS and self.kind() != "begin":
@@ -242,20 +291,26 @@ class Atoms(ABC):
 
     def braced(self) -> Node:
         self.expect("{")
-        inner = self.listing()
-        if infix := self.take("\\over", "\\choose"):
-            right = self.listing()
-            quotient = Node("mul", (inner, Node("pow", (right, MINUS_ONE))))
-            inner = quotient if infix == "\\over" else Node("fn", (inner, right), "binomial")
+        inner = self.quotient(self.listing())
         self.expect("}")
         return inner
 
+    def quotient(self, top: Node) -> Node:
+        r"""`top` with what stands behind \over or \choose, the fractions of plain TeX."""
+        infix = self.take("\\over", "\\choose")
+        if not infix:
+            return top
+        bottom = self.listing()
+        if infix == "\\choose":
+            return Node("fn", (top, bottom), "binomial")
+        return Node("mul", (top, Node("pow", (bottom, MINUS_ONE))))
+
     def absolute(self, bar: str) -> Node:
         self.bars += 1
-        inner = self.sum()
+        inner = self.region()
         self.expect(bar)
         self.bars -= 1
-        return Node("fn", (inner,), "abs")
+        return Node("fn", (inner,), "abs" if bar == "|" else "norm")
 
     def bracketed(self, opening: str) -> Node:
         """A parenthesis around one expression, a tuple, or an interval."""
@@ -273,30 +328,19 @@ class Atoms(ABC):
             raise Unreadable("brackets that do not match")
         return Node("interval", items, opening + closing)
 
-    def matrix(self, environment: str) -> Node:
-        if not re.fullmatch(r"[pbBvV]?matrix|smallmatrix|array", environment):
-            raise Unreadable(f"the environment {environment}")
-        if environment == "array":
-            self.subscript()  # its column letters
-        rows: list[tuple[Node, ...]] = []
-        while self.kind() != "end":
-            row = [self.sum()]
-            while self.take("&"):
-                row.append(self.sum())
-            rows.append(tuple(row))
-            if not self.take("\\\\"):
-                break
-        if self.kind() != "end" or not rows or len({len(row) for row in rows}) != 1:
-            raise Unreadable("a matrix with rows of unequal length, or without an end")
-        self.at += 1
-        kind = "det" if environment == "vmatrix" else "matrix"
-        return Node(kind, tuple(cell for row in rows for cell in row), f"{len(rows)}x{len(rows[0])}")
+
+def _based(digits: str, base: str) -> Node:
+    """A number in another base; ten is none, and leading zeros say nothing."""
+    if base == "10" and digits.isdigit():
+        return number(int(digits))
+    return Node("based", (), f"{digits.lstrip('0') or '0'}_{base}")
 
 
 def _repeating(text: str) -> Node:
-    r"""`149.\overline{3}` is 448/3, exactly."""
-    plain, _, period = text.replace("}", "").partition("\\")
-    period = period.partition("{")[2]
-    whole, _, tail = plain.partition(".")
+    r"""`149.\overline{3}`, `149.(3)` and `149.\dot3` are 448/3, exactly; `0.\dot12\dot3` is 41/333."""
+    plain = re.sub(r"\s", "", text)
+    whole, _, rest = plain.partition(".")
+    tail, period = re.match(r"(\d*)(.*)", rest).groups()  # type: ignore[union-attr]
+    period = re.sub(r"\D", "", period)
     value = Fraction(int(whole + tail or "0"), 10 ** len(tail))
     return number(value + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(tail)))

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from promptcot.verify.tokens import Unreadable
+from promptcot.verify.tokens import Mismatch, Unreadable
 from promptcot.verify.tree import Node
 
 MAX_BITS = 100_000  # of a number: 2004! has 19,000
@@ -24,6 +24,21 @@ _MAX_WORK = 20_000  # products of terms in one sum or product: a tenth of a seco
 _MAX_POWER = 64  # of a sum of several terms
 _LARGEST_DIVISOR = 2000  # primes above it stay together in one radical, which is then not independent
 
+_EVALUATED = {
+    "factorial",
+    "binomial",
+    "abs",
+    "floor",
+    "ceiling",
+    "max",
+    "min",
+    "gcd",
+    "lcm",
+    "sgn",
+    "mod",
+    "norm",
+}
+
 Monomial = tuple[tuple[str, Fraction], ...]
 Poly = dict[Monomial, Fraction]
 ONE: Poly = {(): Fraction(1)}
@@ -31,6 +46,10 @@ ONE: Poly = {(): Fraction(1)}
 
 class Undecided(Exception):
     """This module cannot tell; SymPy may."""
+
+
+class Undefined(Unreadable):
+    """An expression without a value: 1/0."""
 
 
 class TooLarge(Exception):
@@ -108,7 +127,9 @@ def form(node: Node) -> Form:
         return _function(node)
     if op == "degree":
         return form(node.args[0])
-    raise Unreadable(f"a {op} inside an expression")
+    if op == "big":
+        return _opaque(str(node.value), *node.args)
+    raise Mismatch(f"a {op} inside an expression")
 
 
 def _number(value: Fraction) -> Form:
@@ -153,7 +174,7 @@ def _power(base: Node, exponent: Node) -> Form:
 def _integer_power(f: Form, n: int) -> Form:
     if n < 0:
         if not f.num:
-            raise Unreadable("division by zero")
+            raise Undefined("division by zero")
         return _integer_power(Form(f.den, f.num), -n)
     if abs(n) > MAX_BITS:
         if max(len(f.num), len(f.den)) > 1 or any(abs(c) != 1 for c in (*f.num.values(), *f.den.values())):
@@ -179,7 +200,7 @@ def _rational_power(f: Form, power: Fraction) -> Form | None:
     """c^(p/q) or (c x)^(p/q) for a positive rational c and plain variables x; i for square roots below 0."""
     if not f.num:
         if power < 0:
-            raise Unreadable("division by zero")
+            raise Undefined("division by zero")
         return Form({}, ONE)
     if len(f.num) != 1 or f.den != ONE:
         return None
@@ -247,21 +268,27 @@ def _root(radicand: Node, index: Node) -> Form:
 
 def _function(node: Node) -> Form:
     name = str(node.value)
-    values = (
-        [constant(a) for a in node.args]
-        if name in ("factorial", "binomial", "abs", "floor", "ceiling")
-        else []
-    )
+    values = [constant(a) for a in node.args] if name in _EVALUATED else []
     if not values or None in values:
         return _opaque(name, *node.args)
     known = [v for v in values if v is not None]
-    if name == "abs":
+    if name in ("max", "min"):
+        return _number(max(known) if name == "max" else min(known))
+    if name in ("abs", "norm"):
         return _number(abs(known[0]))
+    if name == "sgn":
+        return _number(Fraction((known[0] > 0) - (known[0] < 0)))
+    if name == "mod":
+        if not known[1]:
+            raise Undefined("a remainder modulo zero")
+        return _number(known[0] % known[1])
     if name in ("floor", "ceiling"):
         return _number(Fraction(math.floor(known[0]) if name == "floor" else math.ceil(known[0])))
     if any(v.denominator != 1 or v < 0 for v in known):
         return _opaque(name, *node.args)
     n, *k = map(int, known)
+    if name in ("gcd", "lcm"):
+        return _number(Fraction(math.gcd(n, *k) if name == "gcd" else math.lcm(n, *k)))
     if n > MAX_BITS or n * math.log2(max(n, 2)) > 2 * MAX_BITS:
         raise TooLarge
     return _number(Fraction(math.comb(n, k[0]) if k else math.factorial(n)))
@@ -275,8 +302,8 @@ def _opaque(name: str, *args: Node) -> Form:
 
 
 def _spelling(node: Node) -> str:
-    if node.op == "degree":
-        return f"degree {_spelling(node.args[0])}"
+    if node.op in ("degree", "rel"):
+        return f"{node.op} {node.value} {' '.join(map(_spelling, node.args))}"
     top, bottom = form(node)
     lead = bottom[min(bottom)]
     return "/".join(_terms(_scale(p, 1 / lead)) for p in (top, bottom))

@@ -64,16 +64,17 @@ def answer_flaw(name: str, gold: str, mode: answers.Mode = "symbolic") -> str:
     Raises:
         UserError: an infrastructure failure.
     """
-    wanted = {gold: Verdict.CORRECT, f"{gold}7": Verdict.INCORRECT, f"{gold}, 7": Verdict.INCORRECT}
-    for given, verdict in wanted.items():
+    letter = answers.option(gold)
+    spoilt = ["A" if letter != "A" else "B"] if letter else [f"{gold}7", f"{gold}, 7"]
+    for given in (gold, *spoilt):
         found, reason = answers.check_answer(gold, f"\\boxed{{{given}}}", mode=mode)
-        if found is Verdict.UNSCORED and reason != "unreadable_gold":
+        if found is Verdict.UNSCORED and not reason.startswith("unreadable"):
             raise UserError(
                 f"the gold answer of {name} could not be checked against {given!r}: {reason}",
                 expected="a verdict",
                 do=f"install what is missing, or {_MEND}",
             )
-        if found is not verdict:
+        if (found is Verdict.CORRECT) != (given == gold):
             return f"{given!r} is judged {found} ({reason})"
     return ""
 

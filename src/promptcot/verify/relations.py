@@ -25,13 +25,13 @@ def named(node: Node, loose: bool) -> Named:
     sides, signs = _said(node)
     if "=" in signs and set(signs) == {"="}:
         first, last = sides[0], sides[-1]
-        if _is_name(first, loose):
+        if is_name(first, loose):
             return Named(first, last)
-        if len(sides) == 2 and _is_name(last, False):
+        if len(sides) == 2 and is_name(last, False):
             return Named(last, first)
         if len(sides) > 2:
             return Named(None, last)
-    if signs == ["in"] and _is_name(sides[0], False):
+    if signs == ["in"] and is_name(sides[0], False):
         return Named(sides[0], sides[1])
     return Named(None, sides[0]) if not signs else Named(None, Node("rel", tuple(sides), " ".join(signs)))
 
@@ -42,32 +42,77 @@ def _said(node: Node) -> tuple[list[Node], list[str]]:
     if "~" not in signs:
         return sides, signs
     cut = signs.index("~")
-    if cut == 0 and _is_name(sides[0], True):
+    if cut == 0 and is_name(sides[0], True):
         return sides, ["=" if s == "~" else s for s in signs]
     return sides[: cut + 1], signs[:cut]
 
 
-def _is_name(node: Node, loose: bool) -> bool:
+def identity(node: Node) -> tuple[Node, ...]:
+    """The sides of an equation between numbers, as in 12 * 5 = 60; none if it says something about a variable."""
+    if node.op != "rel" or set(str(node.value).split()) != {"="} or symbols(node):
+        return ()
+    return node.args if all(_is_number(side) for side in node.args) else ()
+
+
+def _is_number(node: Node) -> bool:
+    """Is it made of numbers and constants alone? A unit or a percent sign may stand around them."""
+    if node.op in ("num", "const", "based"):
+        return True
+    if node.op == "big":
+        return not symbols(node)
+    inside = ("add", "mul", "pow", "root", "fn", "degree", "percent", "unit", "pm")
+    return node.op in inside and all(_is_number(a) for a in node.args)
+
+
+def assignments(node: Node) -> list[Node] | None:
+    """(x, y) = (3, 5) as x = 3 and y = 5; None if it is not of that kind."""
+    if node.op != "rel" or node.value != "=":
+        return None
+    names, values = node.args
+    if not (names.op == values.op == "tuple" and len(names.args) == len(values.args)):
+        return None
+    if not all(is_name(n, False) for n in names.args):
+        return None
+    return [Node("rel", (n, v), "=") for n, v in zip(names.args, values.args)]
+
+
+def groups(node: Node) -> Node:
+    """p = 5, q = 2 and p = 7, q = 2: several solutions, each a list of assignments. Other lists as they are."""
+    if node.op != "list" or len(node.args) < 4:
+        return node
+    names = [
+        str(a.args[0]) if a.op == "rel" and a.value == "=" and is_name(a.args[0], False) else ""
+        for a in node.args
+    ]
+    size = names.index(names[0], 1) if names[0] in names[1:] else 0
+    if size < 2 or len(names) % size or "" in names:
+        return node
+    parts = [node.args[i : i + size] for i in range(0, len(names), size)]
+    if any(sorted(names[i : i + size]) != sorted(names[:size]) for i in range(0, len(names), size)):
+        return node
+    return Node("list", tuple(Node("list", part, "and") for part in parts))
+
+
+def is_name(node: Node, loose: bool) -> bool:
     """x, a_1, f(x), AB, |AB|, V_1 : V_2, NO/BO, (x, y); with `loose` also x + y. Nothing with a number in it."""
     if node.op in ("sym", "text") or (node.op == "const" and node.value in ("e", "i")):
         return True
     if node.op == "pow":
-        return node.args[1] == MINUS_ONE and _is_name(node.args[0], loose)
+        return node.args[1] == MINUS_ONE and is_name(node.args[0], loose)
+    if node.op == "big":
+        return True
     if node.op == "fn" and node.value == "abs":
         return _is_segment(node.args[0])
     if node.op == "fn" and node.value != "factorial":
-        return all(_is_name(a, loose) for a in node.args)
+        return all(is_name(a, loose) for a in node.args)
     inner = ("mul", "ratio", "tuple", "add") if loose else ("mul", "ratio", "tuple")
-    return node.op in inner and all(_is_name(a, loose) or (loose and a == MINUS_ONE) for a in node.args)
+    return node.op in inner and all(is_name(a, loose) or (loose and a == MINUS_ONE) for a in node.args)
 
 
 def _is_segment(node: Node) -> bool:
-    """AB, whose |AB| is a length; |x| and |xy| are values of something."""
-    return (
-        node.op == "mul"
-        and len(node.args) == 2
-        and all(a.op == "sym" and str(a.value).isupper() for a in node.args)
-    )
+    """AB, whose |AB| is a length, or A, whose |A| is a size; |x| and |xy| are values of something."""
+    letters = node.args if node.op in ("mul", "meet", "union") else (node,)
+    return len(letters) <= 2 and all(a.op == "sym" and str(a.value).isupper() for a in letters)
 
 
 def is_inequality(node: Node) -> bool:
@@ -92,11 +137,11 @@ def simple(node: Node) -> list[tuple[str, Node]]:
 def as_region(node: Node) -> Node:
     """A simple inequality as an interval; any other relation as it is."""
     sides, signs = list(node.args), str(node.value).split()
-    if len(sides) == 2 and _is_name(sides[1], False) and not _is_name(sides[0], False):
+    if len(sides) == 2 and is_name(sides[1], False) and not is_name(sides[0], False):
         sides, signs = sides[::-1], [_FLIP[signs[0]]]
-    if len(sides) == 2 and _is_name(sides[0], False):
+    if len(sides) == 2 and is_name(sides[0], False):
         return _ray(signs[0], sides[1]) or node
-    if len(sides) == 3 and _is_name(sides[1], False):
+    if len(sides) == 3 and is_name(sides[1], False):
         if set(signs) <= {">", ">="}:
             sides, signs = sides[::-1], [_FLIP[s] for s in reversed(signs)]
         if set(signs) <= {"<", "<="}:
@@ -105,9 +150,10 @@ def as_region(node: Node) -> Node:
 
 
 def symbols(node: Node) -> set[str]:
-    """The names of its variables."""
+    """The names of its free variables."""
     own = {str(node.value)} if node.op == "sym" else set()
-    return own.union(*map(symbols, node.args))
+    found = own.union(*map(symbols, node.args))
+    return found - {str(node.args[1].value)} if node.op == "big" and len(node.args) > 1 else found
 
 
 def is_reals(node: Node) -> bool:

@@ -5,39 +5,50 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from promptcot.verify.typography import plain
+
+TEXT_COMMANDS = r"\\(?:text|textrm|textbf|textit|textnormal|textsf|mathrm|mathbf|mathit|mathsf|mbox|hbox)"
 # A thin space or {,} groups digits only in threes and never after a leading 0: 1{,}5 may be a decimal comma.
 _THIN_GROUPS = re.compile(r"(?<![\d.,}])[1-9]\d{0,2}(?:(?:\\,|\{,\})\d{3})+(?!\d)")
-_TEXT_COMMANDS = r"\\(?:text|textrm|textbf|textit|textnormal|textsf|mathrm|mathbf|mathit|mathsf|mbox|hbox)"
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"[\u2212\u2013]", "-"),
-        (r"\u200b|\\displaystyle(?![a-zA-Z])|\\limits(?![a-zA-Z])", ""),
-        (r"\\(?:left|right)\s*\.|\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])", ""),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\^\s*(?:\\circ|\{\s*\\circ\s*\})(?![a-zA-Z])|\\degree(?![a-zA-Z])|\u00b0", r"\\degree "),
-        (r"\u00b2", "^2"),
-        (r"\u00b3", "^3"),
-        (r"\u221a", r"\\sqrt "),
-        (r"\\\$|[\u00a3\u20ac]", ""),
-        (r"\$|(?<!\\)\\[()\[\]]", ""),
-        (r"\\?%|(?<=\d)\s*(?:percent|percentage|pct)$", "%"),
         # A row break \\ before a space is not the space command.
-        (r"(?<!\\)\\[,;:> ]|\\q?quad|~", " "),
+        (r"(?<!\\)\\[,;:/> ]|~", " "),
+        (r"(?:\{\s*\}\s*)?\^\s*(?:\\circ|\{\s*\\circ\s*\})(?![a-zA-Z])", r"\\degree "),
+        (r"(?<=\d)\s*\^\s*(?:o(?![a-zA-Z])|\{\s*(?:\\text\{)?\s*o\s*\}?\s*\})", r"\\degree "),
+        # != is not equal, as programs write it, but 3! = 6 has a factorial.
+        (r"(?<!\d)!=(?!=)", r"\\ne "),
+        (r"\b(sq|cu)\. ?(?=[a-z])", r"\1 "),
+        # $ in pairs delimits mathematics; one before a number is a currency.
+        (r"(?<!\\)\$(?=[^$]*\$)([^$]*)\$", r"\1"),
+        (r"^(-?)\s*\$\s*(?=[\d.])", r"\1\\$"),
+        (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", ""),
+        (
+            r"\\?%|(?<=[\d}])\s*(?:percent|per cent|percentage|pct)(?![a-z])"
+            r"|\\(?:text|mathrm)\{\s*(?:percent|per cent|\\?%)\s*\}",
+            "%",
+        ),
         # \frac12, \frac1{2} and \frac{1}2 are all \frac{1}{2}.
         (r"\\frac\s*([0-9a-zA-Z])", r"\\frac{\1}"),
         (r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
+        (r"\\overline\s*(\d)", r"\\overline{\1}"),
+        (r"\{([a-zA-Z])\}(?=\s*_)", r"\1"),
     )
 )
 _GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:[.][0-9]+)?")
-_PHRASE = re.compile(r"^(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*(?=\\?[$(\[\d-])", re.IGNORECASE)
+_PHRASE = re.compile(
+    r"^(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:=]?\s*(?=\\?[$(\[\d-]|[A-H]\)?\.?$)"
+    r"|[\u4e00-\u9fff]+\s*(?:[\u662f\u4e3a\u70ba]|\u7b49\u4e8e|:)\s*)",
+    re.IGNORECASE,
+)
 # Commas in threes, the only ones of an answer without brackets: 12,345 with a unit, a name or a sign around it.
 _GROUPED_WITHIN = re.compile(r"([^,;()\[\]{}\d]*)([1-9]\d{0,2}(?:,\d{3})+)((?![\d,])[^,;()\[\]]*)")
-_WRAPPER = re.compile(_TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
-_TEXT = re.compile("(" + _TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
-_END_MARK = re.compile(r"(?<![.,\\])[.,]$")  # one mark ends a sentence, three mean "and so on"
-_WORDS = re.compile(r"(?=.*[^\W\d_]{3}|no$)[^\W\d_]+(?:[ ']+[^\W\d_]+)*", re.IGNORECASE)
-_MIXED = re.compile(r"^(-?\d+) +(\d+)/(\d+)$")
+_WRAPPER = re.compile(TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
+_TEXT = re.compile("(" + TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
+_END_MARK = re.compile(r"(?<![.,\\])[.,;]$")  # one mark ends a sentence, three mean "and so on"
+# 2 1/2 is a mixed number where a whole number stands before a proper fraction.
+_MIXED = re.compile(r"(?<![\w.,/^_}\\])(\d+) +(\d+)/(\d+)(?![\w/^!.(]|\\(?!text|mathrm|%))")
 _TIGHT = re.compile(r"(?<=\w)\s+(?=\w)")
 
 
@@ -49,11 +60,12 @@ def normalize(answer: str) -> str:
     stop go; `\dfrac12` becomes `\frac{1}{2}`; `12,345` becomes `12345` if it is the whole answer. Units and a
     leading `x =` stay: what they mean is decided on the parsed answer.
     """
-    text = _PHRASE.sub("", answer.strip().rstrip("\\"))
+    text = answer.strip().rstrip("\\")
     if text.isascii() and text.isdigit():
         return text
     text = re.sub(r"\\!\s*", "", text)  # 11,\! 111 groups digits
     text = _THIN_GROUPS.sub(lambda m: m.group().replace(r"\,", "").replace("{,}", ""), text)
+    text = _PHRASE.sub("", plain(text).strip())
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = text.replace("{,}", ",").strip().removeprefix("\\\\")
@@ -64,44 +76,11 @@ def normalize(answer: str) -> str:
         text = text.replace(",", "").replace(" ", "")
     if grouped := _GROUPED_WITHIN.fullmatch(text):
         text = grouped.group(1) + grouped.group(2).replace(",", "") + grouped.group(3)
-    text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
+    text = _MIXED.sub(_mixed, text)
     text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
     return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
 
 
-_IN_WORDS = {
-    "all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "the empty set": r"\emptyset", "empty set": r"\emptyset",
-}  # fmt: skip
-_OTHER_WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"([A-J])\)"), r"\1"),
-    (re.compile(r"(-?[\d.,]+) ?([kcm]?m/s|km/h|ft/s)(\^2)?"), r"\1\\text{\2}\3"),
-    (re.compile(r"\((\d+)\)(_\w|_\{\w+\})"), r"\1\2"),
-    # {x | x > 2} is what its relation says
-    (
-        re.compile(
-            r"\\\{([a-z])(?:\\in\\mathbb\{?R\}?)?(?:\\mid ?|\\vert ?|[|:])(?=.*[<>]|.*\\[lg]e)(?=.*\1)(.+)\\\}"
-        ),
-        r"\2",
-    ),
-)
-
-
-def reworded(text: str) -> str:
-    """A normalised answer in the words of the grammar: sets by their relation, chosen letters, speeds."""
-    if phrase := _IN_WORDS.get(plain_words(text) or ""):
-        return phrase
-    for pattern, replacement in _OTHER_WORDS:
-        if whole := pattern.fullmatch(text):
-            return whole.expand(replacement)
-    return re.sub(r"\\pmod ?(\w)$", r"\\pmod{\1}", text)
-
-
-def plain_words(text: str) -> str | None:
-    r"""Words without their wrappers and case, as in `\text{No solution}` and `no solution`; None if it is more."""
-    words = " ".join(_TEXT.sub(lambda m: f" {m.group(2)} ", text).split()).strip(" .")
-    return words.casefold() if _WORDS.fullmatch(words) else None
-
-
-def decimal_comma(text: str) -> str | None:
-    """`0,125` and `1000,99` with a point instead; None if the text is not such a number."""
-    return text.replace(",", ".") if re.fullmatch(r"-?\d+,\d+", text) else None
+def _mixed(match: re.Match[str]) -> str:
+    whole, top, bottom = match.groups()
+    return rf"{whole}\frac{{{top}}}{{{bottom}}}" if int(top) < int(bottom) else match.group()

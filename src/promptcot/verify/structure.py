@@ -10,29 +10,52 @@ r"""What an answer consists of: names, lists, tuples, sets, intervals, relations
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Protocol
 
 from promptcot.verify.exact import Undecided, constant, proportional, same_value
 from promptcot.verify.relations import (
     as_region,
+    assignments,
+    groups,
     has_inequality,
+    identity,
     is_inequality,
     is_reals,
     named,
     or_union,
     simple,
     symbols,
-)  # fmt: skip
+)
+from promptcot.verify.shapes import (
+    count,
+    digits,
+    entries,
+    is_set,
+    nested,
+    places,
+    quotient,
+    radians,
+    spread,
+    together,
+)
 from promptcot.verify.tokens import Unreadable
-from promptcot.verify.tree import MINUS_ONE, Node, negated, number
+from promptcot.verify.tree import Node, listed, negated, number
+from promptcot.verify.units import same_unit
 
 APPROX_DIGITS = 15  # what a double prints; a decimal with as many correct digits is taken for the exact value
+_DOUBLE_DIGITS = 17  # what names a double among all others
 _MAX_ITEMS = 200
+_LARGEST = 2**1000
 _SEQUENCES = ("list", "set", "tuple")
 _REGIONS = ("tuple", "interval", "union", "meet", "minus", "set")
+
+
+class Open(Exception):
+    """Both answers were read, and whether they are equal depends on how one of them is meant."""
 
 
 class Judge(Protocol):
@@ -91,18 +114,39 @@ class _Comparison:
         self.judge, self.digits, self.loose = judge, digits, loose
 
     def same(self, a: Node, b: Node) -> bool:
-        a, b = _spread(a), _spread(b)
         if a == b:
             return True
-        if "rel" in (a.op, b.op):
-            return self.relations(a, b)
+        if self.tied(a, b):
+            raise Open("two signs of \u00b1 may belong together or not")
+        a, b = self.settled(a), self.settled(b)
+        if a == b:
+            return a.op != "false"
+        if "false" in (a.op, b.op):
+            return False
         if has_inequality(a) or has_inequality(b):
             return self.inequality_lists(a, b)
+        if "rel" in (a.op, b.op):
+            return self.relations(a, b)
         if (a.op in _SEQUENCES or b.op in _SEQUENCES) and not (is_reals(a) or is_reals(b)):
             return self.sequences(a, b)
         if a.op in _REGIONS or b.op in _REGIONS:
             return self.regions(a, b)
         return self.measured(a, b)
+
+    def settled(self, node: Node) -> Node:
+        """What a node stands for: both values of a `\\pm`, the value of an identity, single assignments."""
+        if sides := identity(node):
+            same = all(self.same(x, y) for x, y in pairwise(sides))
+            return sides[-1] if same else Node("false")
+        if found := assignments(node):
+            return Node("list", tuple(found), "and")
+        return entries(groups(spread(node)))
+
+    def tied(self, a: Node, b: Node) -> bool:
+        """Are two points equal only if the signs of their coordinates change together?"""
+        if not any(n.op == "tuple" and count(n, "pm") > 1 for n in (a, b)):
+            return False
+        return not self.same(spread(a), spread(b)) and self.same(together(a), together(b))
 
     # --- sequences
 
@@ -111,10 +155,10 @@ class _Comparison:
         if a.op == b.op == "tuple" or ops == {"list", "tuple"}:
             if len(a.args) == len(b.args) and self.in_order(a.args, b.args):
                 return True
-            return ops == {"list", "tuple"} and _nested(a, b) and self.any_order(a.args, b.args)
+            return ops == {"list", "tuple"} and nested(a, b) and self.any_order(a.args, b.args)
         if ops <= {"list", "set"}:
             return self.any_order(a.args, b.args) or (
-                _is_set(a, b) and self.covered(a, b) and self.covered(b, a)
+                is_set(a, b) and self.covered(a, b) and self.covered(b, a)
             )
         if ops & {"interval", "union", "meet", "minus"}:
             return self.regions(a, b)
@@ -183,6 +227,8 @@ class _Comparison:
 
     def equations(self, a: Node, b: Node) -> bool:
         """Each simple relation of `a` is one of `b`, up to the side it stands on and a constant factor."""
+        if "in" in f"{a.value} {b.value}".split():
+            return a.value == b.value and self.in_order(a.args, b.args)
         left, right = simple(a), simple(b)
         if len(left) != len(right):
             return False
@@ -196,6 +242,8 @@ class _Comparison:
         return True
 
     def same_relation(self, sign: str, e: Node, f: Node) -> bool:
+        if not symbols(e) or not symbols(f):
+            return False  # it says nothing: numbers differ by a factor whatever they are
         c = self.judge.ratio(e, f)
         return c > 0 or (c < 0 and sign in ("=", "!="))
 
@@ -203,29 +251,66 @@ class _Comparison:
         """`x < 1 or x > 3` against the same in another order, or against a set."""
         if has_inequality(a) and has_inequality(b) and a.value == b.value and self.any_order(a.args, b.args):
             return True
-        if has_inequality(a) and has_inequality(b) and symbols(a) != symbols(b):
+        if symbols(a) and symbols(b) and symbols(a) != symbols(b):
             return False
+        if any(n.op == "rel" and not is_inequality(n) for n in (*listed(a), *listed(b))):
+            return False  # an equation among the conditions of one side alone
         a, b = (or_union(n) for n in (a, b))
         return self.same(a, b) if "list" not in (a.op, b.op) else self.judge.region(a, b)
 
     # --- single values
 
     def measured(self, a: Node, b: Node) -> bool:
-        units = {"degree" if n.op == "degree" else n.value for n in (a, b) if n.op in ("unit", "degree")}
-        if len(units) > 1:
+        units = [str(n.value) or "degree" for n in (a, b) if n.op in ("unit", "degree")]
+        if len(units) == 2 and not same_unit(*units):
             return False
+        if {a.op, b.op} == {"unit", "percent"}:
+            return a.args[0] == b or b.args[0] == a
         if "unit" in (a.op, b.op):
             return self.same(*(n.args[0] if n.op in ("unit", "degree") else n for n in (a, b)))
         if a.op == "percent" or b.op == "percent":
             return self.percent(a, b)
         if a.op == "degree" or b.op == "degree":
             x, y = (n.args[0] if n.op == "degree" else n for n in (a, b))
-            return self.same(x, y) or (a.op != b.op and self.value(_radians(a), _radians(b)))
-        if a.op == b.op in ("matrix", "det", "ratio") and a.value == b.value:
+            return self.same(x, y) or (a.op != b.op and self.value(radians(a), radians(b)))
+        if a.op == b.op == "ratio":
+            return self.ratios(a, b)
+        if a.op == b.op in ("matrix", "det", "builder") and a.value == b.value:
             return len(a.args) == len(b.args) and self.in_order(a.args, b.args)
-        if {a.op, b.op} & {"text", "matrix"} or a.op == b.op == "ratio":
+        if a.op == b.op == "case":
+            return self.in_order(a.args, b.args)
+        if a.op == b.op == "cases":
+            return self.cases(a, b)
+        if "residue" in (a.op, b.op):
+            return self.residues(a, b)
+        if {a.op, b.op} & {"text", "matrix", "cases", "builder"}:
             return False
-        return self.value(_quotient(a), _quotient(b))
+        return self.value(quotient(a), quotient(b))
+
+    def ratios(self, a: Node, b: Node) -> bool:
+        """3:4 and 6:8: every part is to the first as on the other side."""
+        if len(a.args) != len(b.args):
+            return False
+        pairs = zip(a.args[1:], b.args[1:])
+        return all(self.value(Node("mul", (x, b.args[0])), Node("mul", (y, a.args[0]))) for x, y in pairs)
+
+    def cases(self, a: Node, b: Node) -> bool:
+        """A definition by cases: the same values under the same conditions, in any order."""
+        if len(a.args) != len(b.args):
+            return False
+        if self.any_order(a.args, b.args):
+            return True
+        worded = any(x.args[1].op == "text" for x in (*a.args, *b.args))
+        if worded and self.any_order([x.args[0] for x in a.args], [y.args[0] for y in b.args]):
+            raise Open("the values of the cases are the same, their conditions are written in other ways")
+        return False
+
+    def residues(self, a: Node, b: Node) -> bool:
+        """Classes of numbers, or (a prediction only) the class of the number that was asked for."""
+        if a.op == b.op:
+            remainder = Node("fn", (Node("add", (a.args[0], negated(b.args[0]))), a.args[1]), "mod")
+            return self.same(a.args[1], b.args[1]) and self.value(remainder, number(0))
+        return self.loose and b.op == "residue" and self.same(a, b.args[0])
 
     def percent(self, a: Node, b: Node) -> bool:
         """10% is 0.1, and 10 where a question asks for percent; but 0.5% is not 0.5, nor is 10 the same as 0.1."""
@@ -240,82 +325,20 @@ class _Comparison:
 
     def value(self, a: Node, b: Node) -> bool:
         for exact, decimal in ((a, b), (b, a)):
-            if _digits(decimal) >= self.digits and _digits(exact) == 0:
+            if digits(decimal) >= self.digits and digits(exact) == 0:
                 return self.close(exact, decimal)
         return self.judge.value(a, b)
 
     def close(self, exact: Node, decimal: Node) -> bool:
-        """Is the decimal the exact value, rounded or cut after its last place?"""
-        shown, place = constant(decimal), Fraction(1, 10 ** _places(decimal))
+        """Is the decimal the exact value, rounded or cut after its last place, or the double nearest to it?"""
+        shown, place = constant(decimal), Fraction(1, 10 ** places(decimal))
         if shown is None:
             return False
         if shown < 0:
             exact, shown = negated(exact), -shown
-        return self.judge.between(exact, shown - place / 2, shown + place)
-
-
-# --- shapes
-
-
-def _spread(node: Node) -> Node:
-    r"""`\pm` written out: a value becomes two, a list or set gets more items."""
-    if node.op in ("list", "set"):
-        items = [x for a in node.args for x in _both_signs(a)]
-        return replace(node, args=tuple(items)) if len(items) != len(node.args) else node
-    both = _both_signs(node)
-    return Node("list", tuple(both)) if len(both) > 1 else node
-
-
-def _both_signs(node: Node) -> list[Node]:
-    return [_signed(node, 1), _signed(node, -1)] if _contains(node, "pm") else [node]
-
-
-def _contains(node: Node, op: str) -> bool:
-    return node.op == op or any(_contains(a, op) for a in node.args)
-
-
-def _signed(node: Node, sign: int) -> Node:
-    if node.op == "pm":
-        inner = _signed(node.args[0], sign)
-        return inner if sign > 0 else negated(inner)
-    return replace(node, args=tuple(_signed(a, sign) for a in node.args)) if node.args else node
-
-
-def _nested(a: Node, b: Node) -> bool:
-    """A list of tuples or lists against a bracketed one: ((1,2),(3,4)) is the list (1,2), (3,4)."""
-    return all(x.op in ("tuple", "list") for x in (*a.args, *b.args))
-
-
-def _is_set(a: Node, b: Node) -> bool:
-    """Does it not matter how often an item is named? So for sets, and for points, which solve something or not."""
-    return a.op == b.op == "set" or all(x.op == "tuple" for x in (*a.args, *b.args))
-
-
-def _digits(node: Node) -> int:
-    """Significant digits of a written decimal; 0 for everything else."""
-    while node.op == "mul" and len(node.args) == 2 and node.args[0] == MINUS_ONE:
-        node = node.args[1]
-    if node.op != "num" or node.places < 0 or not isinstance(node.value, Fraction):
-        return 0
-    return max(1, len(str(abs(node.value.numerator) * 10**node.places // node.value.denominator)))
-
-
-def _places(node: Node) -> int:
-    while node.op == "mul":
-        node = node.args[1]
-    return max(node.places, 0)
-
-
-def _quotient(node: Node) -> Node:
-    """3:4 next to a number is three quarters."""
-    if node.op != "ratio":
-        return node
-    if len(node.args) != 2:
-        raise Unreadable("a ratio of more than two parts is no number")
-    return Node("mul", (node.args[0], Node("pow", (node.args[1], MINUS_ONE))))
-
-
-def _radians(node: Node) -> Node:
-    if node.op != "degree":
-        return node
-    return Node("mul", (node.args[0], Node("const", (), "\u03c0"), number(Fraction(1, 180))))
+        low, high = shown - place / 2, shown + place
+        if APPROX_DIGITS < digits(decimal) <= _DOUBLE_DIGITS and shown < _LARGEST:
+            # All digits of a double: what is nearest to it prints so.
+            half = Fraction(math.ulp(float(shown))) / 2
+            low, high = min(low, Fraction(float(shown)) - half), max(high, Fraction(float(shown)) + half)
+        return self.judge.between(exact, low, high)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice, product
 from typing import Any
 
-from promptcot.verify.exact import TooLarge, Undecided, proportional, same_value
-from promptcot.verify.relations import is_reals
-from promptcot.verify.tokens import Unreadable
+from promptcot.verify.exact import TooLarge, Undecided, Undefined, proportional, same_value
+from promptcot.verify.relations import is_reals, symbols
+from promptcot.verify.tokens import Mismatch, Unreadable
 from promptcot.verify.tree import Node
 
 DIGITS = 50
 _AGREE = 40  # as many equal digits count as agreement
-_POINTS = ((17, 13), (-23, 19), (41, 7), (5, 11))  # variable k of n gets p/q + k/q at each of these
+_POINTS = ((17, 13), (41, 7))  # variable k gets +-(p/q + k/q), with every choice of signs
+_ORTHANTS = 8  # of the signs of variables; with more than three variables only some choices are tried
 
 
 class Unproven(Exception):
@@ -50,13 +52,18 @@ class Symbolic:
             c = proportional(a, b)
             return 0 if c is None else 1 if c > 0 else -1
         except Undecided:
-            quotient = sympy.simplify(convert(a) / convert(b))
-            if not quotient.is_number or quotient.is_positive is None:
+            top, bottom = sympy.simplify(convert(a)), sympy.simplify(convert(b))
+            if top.is_zero is not False or bottom.is_zero is not False:
+                return 0  # an equation that says nothing, or may say nothing, is no multiple of another
+            quotient = sympy.simplify(top / bottom)
+            if not quotient.is_number or not quotient.is_finite or quotient.is_zero is not False:
                 return 0
-            return 1 if quotient.is_positive else -1
+            return 1 if quotient.is_positive else -1 if quotient.is_negative else 0
 
     def region(self, a: Node, b: Node) -> bool:
         """Sets of reals, written as intervals, unions, differences or relations in one variable."""
+        if len(symbols(a) | symbols(b)) > 1:
+            raise Unreadable("sets in several variables")
         left, right = region(a), region(b)
         if left == right:
             return True
@@ -83,20 +90,40 @@ class Tolerant(Symbolic):
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Are two SymPy expressions equal? Raises Unproven."""
+    """Are two SymPy expressions equal? Variables are real; where both sides are not, nothing is asked of them.
+
+    Raises:
+        Unproven: they agree wherever they were tried, but no step here proves it.
+    """
     import sympy
+    from sympy.core.function import AppliedUndef
 
     difference = a - b
     if difference == 0:
         return True
-    if any(_differ(a, b, point) for point in _points(difference.free_symbols)):
-        return False
+    alive = []
+    for signs in _orthants(difference.free_symbols):
+        seen = [_compared(a, b, point) for point in _points(signs)]
+        if False in seen:
+            return False
+        if True in seen:
+            alive.append(signs)
+    if difference.has(sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit):
+        raise Unproven
+    if difference.atoms(AppliedUndef) and a.free_symbols != b.free_symbols:
+        return False  # a sum of other things
     if any(step == 0 for step in _simplified(difference)):
         return True
     if not difference.free_symbols and difference.is_algebraic:
         x = sympy.Dummy("x")
         return bool(sympy.minimal_polynomial(difference, x) == x)
-    raise Unproven
+    if not difference.free_symbols or not alive:
+        raise Unproven
+    for signs in alive:
+        positive = {s: sign * sympy.Dummy(s.name, positive=True) for s, sign in signs.items()}
+        if not any(step == 0 for step in _simplified(difference.subs(positive))):
+            raise Unproven
+    return True
 
 
 def _simplified(difference: Any) -> Iterator[Any]:
@@ -112,24 +139,34 @@ def _simplified(difference: Any) -> Iterator[Any]:
     yield sympy.simplify(sympy.powsimp(sympy.expand(difference.rewrite(sympy.exp))))
 
 
-def _points(symbols: set[Any]) -> list[dict[Any, Any]]:
+def _orthants(symbols: set[Any]) -> list[dict[Any, int]]:
+    """Choices of a sign for each variable: all of up to three variables, else some."""
+    ordered = sorted(symbols, key=str)
+    return [dict(zip(ordered, signs)) for signs in islice(product((1, -1), repeat=len(ordered)), _ORTHANTS)]
+
+
+def _points(signs: dict[Any, int]) -> list[dict[Any, Any]]:
     import sympy
 
-    if not symbols:
+    if not signs:
         return [{}]
-    ordered = sorted(symbols, key=str)
-    return [{s: sympy.Rational(p + k, q) for k, s in enumerate(ordered)} for p, q in _POINTS]
+    return [
+        {s: sign * sympy.Rational(p + k, q) for k, (s, sign) in enumerate(signs.items())} for p, q in _POINTS
+    ]
 
 
-def _differ(a: Any, b: Any, point: dict[Any, Any]) -> bool:
-    """Do the values surely differ at this point? Relative to their size, so 2^-99 is not 2^-98."""
+def _compared(a: Any, b: Any, point: dict[Any, Any]) -> bool | None:
+    """Do the values agree at this point? Relative to their size, so 2^-99 is not 2^-98; None if that cannot be said,
+    or if neither is real though no i is written."""
     import sympy
 
     x, y = (sympy.N(e.subs(point), DIGITS) for e in (a, b))
     if not (x.is_number and y.is_number) or not (x.is_finite and y.is_finite):
-        return False
+        return None
+    if point and not a.has(sympy.I) and not b.has(sympy.I) and not x.is_real and not y.is_real:
+        return None
     size = max(abs(x), abs(y))
-    return bool(size != 0 and abs(x - y) > size * sympy.Float(10) ** -_AGREE)
+    return bool(size == 0 or abs(x - y) <= size * sympy.Float(10) ** -_AGREE)
 
 
 # --- trees to SymPy
@@ -161,7 +198,9 @@ def convert(node: Node) -> Any:
         return convert(args[0]) * sympy.pi / 180
     if op == "fn":
         return _function(str(node.value), list(map(convert, args)))
-    raise Unreadable(f"a {op} inside an expression")
+    if op == "big":
+        return _big(node)
+    raise Mismatch(f"a {op} inside an expression")
 
 
 def _rational(value: Fraction) -> Any:
@@ -174,7 +213,7 @@ def _power(base: Any, exponent: Any) -> Any:
     import sympy
 
     if base == 0 and exponent.is_negative:
-        raise Unreadable("division by zero")
+        raise Undefined("division by zero")
     if exponent.is_number and exponent.is_finite and abs(sympy.N(exponent)) > 10_000:
         raise TooLarge
     return sympy.Pow(base, exponent)
@@ -188,30 +227,50 @@ def _root(radicand: Any, index: Any) -> Any:
     return sympy.root(radicand, index)
 
 
+_DIRECT = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin",
+    "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsec": "asec", "arccsc": "acsc", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "norm": "Abs", "sinh": "sinh",
+    "cosh": "cosh", "tanh": "tanh", "coth": "coth", "log": "log", "ln": "log", "exp": "exp", "abs": "Abs", "max": "Max",
+    "min": "Min", "gcd": "gcd", "lcm": "lcm", "floor": "floor", "ceiling": "ceiling", "factorial": "factorial",
+    "factorial2": "factorial2", "binomial": "binomial", "sgn": "sign", "mod": "Mod",
+}  # fmt: skip
+_ARGUMENTS = {
+    "log": (1, 2),
+    "binomial": (2,),
+    "mod": (2,),
+    "max": range(1, 99),
+    "min": range(1, 99),
+    "gcd": (2,),
+    "lcm": (2,),
+}
+
+
 def _function(name: str, args: list[Any]) -> Any:
     import sympy
 
-    direct = {
-        "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin",
-        "arccos": "acos", "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "log": "log", "ln": "log",
-        "exp": "exp", "abs": "Abs", "max": "Max", "min": "Min", "gcd": "gcd", "lcm": "lcm", "floor": "floor",
-        "ceiling": "ceiling", "factorial": "factorial", "factorial2": "factorial2", "binomial": "binomial",
-    }  # fmt: skip
+    if name == "arccot" and args[0] != 0:
+        return sympy.atan(1 / args[0])
     if name == "lg":
         return sympy.log(args[0], 10)
     if name.startswith(("factorial", "binomial")) and any(a.is_number and sympy.N(a) > 10_000 for a in args):
         raise TooLarge
-    expected = {
-        "log": (1, 2),
-        "binomial": (2,),
-        "max": range(1, 99),
-        "min": range(1, 99),
-        "gcd": (2,),
-        "lcm": (2,),
-    }
-    if len(args) not in expected.get(name, (1,)):
-        raise Unreadable(f"{name} of {len(args)} arguments")
-    return getattr(sympy, direct[name])(*args)
+    if len(args) not in _ARGUMENTS.get(name, (1,)):
+        raise Mismatch(f"{name} of {len(args)} arguments")
+    return getattr(sympy, _DIRECT[name])(*args)
+
+
+def _big(node: Node) -> Any:
+    """A sum, product, integral or limit, worked out where SymPy can."""
+    import sympy
+
+    body, *bounds = node.args
+    name = {"sum": "Sum", "prod": "Product", "int": "Integral", "lim": "Limit"}[str(node.value)]
+    if not bounds:
+        return sympy.Function(name)(convert(body))
+    variable, *ends = map(convert, bounds)
+    if node.value == "lim":
+        return sympy.Limit(convert(body), variable, *ends, dir="+-").doit()
+    return getattr(sympy, name)(convert(body), (variable, *ends) if ends else variable).doit()
 
 
 # --- sets of reals
@@ -224,7 +283,7 @@ def region(node: Node) -> Any:
     op, args = node.op, node.args
     if op in ("tuple", "interval"):
         if len(args) != 2:
-            raise Unreadable(f"an interval with {len(args)} ends")
+            raise Mismatch(f"an interval with {len(args)} ends")
         brackets = str(node.value or "()")
         return sympy.Interval(*map(convert, args), brackets[0] == "(", brackets[1] == ")")
     if op == "set":
@@ -241,7 +300,7 @@ def region(node: Node) -> Any:
         return sympy.Intersection(*(_solutions(*simple) for simple in _pairs(node)))
     if is_reals(node):
         return sympy.S.Reals
-    raise Unreadable(f"a {op} is no set of numbers")
+    raise Mismatch(f"a {op} is no set of numbers")
 
 
 def _pairs(node: Node) -> list[tuple[Node, str, Node]]:
@@ -252,6 +311,8 @@ def _solutions(left: Node, sign: str, right: Node) -> Any:
     import sympy
 
     if sign == "in":
+        if left.op != "sym":
+            raise Unreadable("a set that holds an expression")
         return region(right)
     relation = {"=": "==", "!=": "!="}.get(sign, sign)
     expression = sympy.Rel(convert(left), convert(right), relation)

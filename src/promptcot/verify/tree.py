@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 
@@ -29,6 +29,8 @@ MINUS_ONE = number(-1)
 
 def negated(node: Node) -> Node:
     """Minus `node`; a number stays a number."""
+    if node.op in ("unit", "percent", "degree"):
+        return replace(node, args=(negated(node.args[0]),))
     if node.op == "num" and isinstance(node.value, Fraction):
         return Node("num", (), -node.value, node.places)
     return Node("mul", (MINUS_ONE, node))
@@ -40,7 +42,9 @@ def listed(node: Node) -> tuple[Node, ...]:
 
 
 def signed(sign: str, node: Node) -> Node:
-    """`node` behind one of + - \\pm \\mp."""
-    if sign in ("\\pm", "\u00b1", "\\mp"):
-        return Node("pm", (negated(node) if sign == "\\mp" else node,))
+    """`node` behind one of + - \\pm \\mp; "mp" ties the signs of an answer to each other."""
+    if sign == "\\pm":
+        return Node("pm", (node,))
+    if sign == "\\mp":
+        return Node("pm", (negated(node),), "mp")
     return negated(node) if sign == "-" else node

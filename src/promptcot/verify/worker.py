@@ -84,9 +84,10 @@ def _import(name: str) -> str:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     """{"equal": true, false or null, "reason": ...}; null if it cannot be decided here."""
-    from promptcot.verify.exact import TooLarge, Undecided
+    from promptcot.verify.exact import TooLarge, Undecided, Undefined
+    from promptcot.verify.structure import Open
     from promptcot.verify.symbolic import Unproven
-    from promptcot.verify.tokens import Unreadable
+    from promptcot.verify.tokens import Mismatch, Unreadable
 
     try:
         if request["mode"] == "math-verify":
@@ -96,8 +97,12 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"equal": None, "reason": "a number is too large to compare"}
     except (Unproven, Undecided):
         return {"equal": None, "reason": "not proven: the values agree to 40 digits, or SymPy cannot decide"}
-    except Unreadable as e:
-        return {"equal": False, "reason": f"unreadable: {e}"}
+    except Open as e:
+        return {"equal": None, "reason": f"open: {e}"}
+    except (Undefined, Mismatch) as e:
+        return {"equal": False, "reason": "undefined" if isinstance(e, Undefined) else "different"}
+    except Unreadable:
+        return {"equal": None, "reason": "unreadable"}
     except MemoryError:
         return {"equal": None, "reason": "memory"}
     except (

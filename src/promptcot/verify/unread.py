@@ -1,0 +1,96 @@
+"""Is an answer that the grammar cannot read surely not the gold answer? What is left open is never counted as wrong."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Literal
+
+from promptcot.verify.exact import TooLarge, Undecided, constant
+from promptcot.verify.latex import parse
+from promptcot.verify.spelling import TEXT_COMMANDS
+from promptcot.verify.structure import Exact, Open, same_answer
+from promptcot.verify.tokens import Mismatch, Unreadable
+from promptcot.verify.tree import Node
+from promptcot.verify.units import changes_number, changes_value, counts
+
+_TEXT = re.compile(TEXT_COMMANDS + r"\{([^{}]*)\}")
+_NUMERAL = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)(?:/(\d+))?(%?)(?![\w.]*\d)")
+_WORDS = re.compile(r"[^\W\d_]+")
+
+
+def never_means(text: str, gold: Node) -> bool:
+    """Can no reading of `text` be `gold`?
+
+    Args:
+        text: An answer outside the grammar, normalised.
+        gold: The reference, parsed.
+    """
+    if not _closed(text) or _is_other(text, gold):
+        return True
+    words = " ".join(_TEXT.sub(lambda m: f" {m.group(1)} ", text).split())
+    if gold.op == "text":
+        said = {w.casefold() for w in _WORDS.findall(words)}
+        return bool(re.search(r"\d", words)) or not set(_WORDS.findall(str(gold.value))) <= said
+    value, words = _number(gold), words.replace(r"\$", "$")
+    if value is None or "\\" in words:
+        return False
+    numerals = [_value(m) for m in _NUMERAL.finditer(words)]
+    if not any(c.isdigit() for c in words):
+        return not counts(words)
+    if re.sub(r"[^\W\d_]+|[\s.,:;!?'\"$-]", "", _NUMERAL.sub("", words)):
+        return False  # signs of arithmetic: it may come to anything
+    if len(numerals) > 1 and not _WORDS.search(words):
+        return True
+    if value not in numerals:
+        return not changes_value(words)
+    alone = len(numerals) == 1 and changes_number(words)
+    return alone or bool(re.search(r"\d ?(?:R|r|rem\w*|to)\.? ?\d", words))
+
+
+def _is_other(text: str, gold: Node) -> bool:
+    """Is it something else than `gold` in each of its readings? x2 is 2x or x^2; a last 1 multiplies nothing."""
+    if re.search(r"(?:^|[^\d.,])1$", text) and _parsed(text[:-1]):
+        return True
+    readings = [tree for behind in ("product", "power") if (tree := _parsed(text, behind))]
+    try:
+        return bool(readings) and not any(same_answer(gold, tree, Exact()) for tree in readings)
+    except Mismatch:
+        return True
+    except (Undecided, TooLarge, Open, Unreadable, RecursionError):
+        return False
+
+
+def _parsed(text: str, behind: Literal["", "product", "power"] = "") -> Node | None:
+    try:
+        return parse(text, behind)
+    except (Unreadable, RecursionError):
+        return None
+
+
+def _closed(text: str) -> bool:
+    """Does every bracket have another end? ( may be closed by ], as in intervals."""
+    depth = {"(": 0, "{": 0}
+    for c in text:
+        if c in "([{":
+            depth["{" if c == "{" else "("] += 1
+        elif c in ")]}":
+            depth["{" if c == "}" else "("] -= 1
+        if min(depth.values()) < 0:
+            return False
+    return not any(depth.values())
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    top, bottom = Fraction(match[1]), int(match[2] or 1)
+    return top / bottom if bottom else None
+
+
+def _number(node: Node) -> Fraction | None:
+    """The rational number that an answer gives, with or without a unit."""
+    while node.op in ("unit", "degree", "percent"):
+        node = node.args[0]
+    try:
+        return constant(node)
+    except (Undecided, TooLarge, Unreadable):
+        return None
