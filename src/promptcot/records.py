@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """How an attempt ended. `unscored` is an infrastructure failure: never a 0 and never a 1."""
+    """How an attempt ended. `unscored` is a failure of the machinery or an unread answer: never a 0 and never a 1."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
@@ -222,6 +222,16 @@ class Rollout(Record):
     answer: str | None
     verdict: str
     reason: str
+
+    @property
+    def unread(self) -> bool:
+        """Has it an answer that the checker cannot read, and that may be right?"""
+        return self.verdict == Verdict.UNSCORED and self.reason == "unreadable"
+
+    @property
+    def counts(self) -> bool:
+        """Does a score count it? An unread answer counts as unsolved; what else has no verdict is left out."""
+        return self.verdict != Verdict.UNSCORED or self.unread
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,19 @@ def test_the_summary_by_hand() -> None:
     assert found["unscored_reasons"] == {"why": 6}
 
 
+def test_an_unread_answer_counts_as_unsolved_and_says_what_the_score_is_at_most() -> None:
+    def row(i: int, verdict: str, reason: str) -> Rollout:
+        return Rollout(f"a{i}", "a", "math", i, "", 1, "stop", "7", verdict, reason)
+
+    rows = [row(0, "correct", "equal"), row(1, "unscored", "unreadable"), row(2, "incorrect", "different")]
+    rows.append(row(3, "unscored", "timeout"))
+    found = metrics.summary({"a": rows}, equivalent, 0)
+    assert found["mean"] == pytest.approx(1 / 3)
+    assert found["at_most"] == pytest.approx(2 / 3)
+    assert (found["unread"], found["unscored"]) == (1 / 4, 1 / 4)
+    assert found["unscored_reasons"] == {"timeout": 1}
+
+
 def test_nothing_scored_gives_rates_and_no_score() -> None:
     found = metrics.summary({"c": attempts("c", "u1 u1")}, equivalent, 0)
     assert "mean" not in found

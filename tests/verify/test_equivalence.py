@@ -164,7 +164,7 @@ DIFFERENT = [
     (r"21\text{ cm}^3", "21 square centimeters"),
     (r"4\text{ m/s}", "4 km/h"),
     ("D", "E)"),
-    (r"\text{(D)}", r"\text{(D)}1"),
+    (r"\text{(D)}", r"\text{(E)}1"),
     ("(ab)_2", "ab_2"),
     ("|pq|=13", "13"),
     (r"\{t\mid t<-4\}", r"(-\infty,4)"),

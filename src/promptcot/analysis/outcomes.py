@@ -9,17 +9,36 @@ from typing import Any
 
 from promptcot.analysis.statistics import mean_ci, paired_difference, wilson
 from promptcot.records import Problem, Rollout, Seed, Suite, Verdict
-from promptcot.verify.answers import equivalent
+from promptcot.verify.answers import equivalent, is_read
 from promptcot.verify.programs import same_output
 
 
 def solve_rates(rollouts: Iterable[Rollout]) -> dict[str, float]:
-    """Share of correct attempts per problem; unscored attempts are left out."""
+    """Share of correct attempts per problem; those that no score counts are left out (`Rollout.counts`)."""
     marks: dict[str, list[bool]] = defaultdict(list)
     for r in rollouts:
-        if r.verdict != Verdict.UNSCORED:
+        if r.counts:
             marks[r.problem_id].append(r.verdict == Verdict.CORRECT)
     return {k: sum(v) / len(v) for k, v in marks.items()}
+
+
+def unread(rollouts: Iterable[Rollout]) -> dict[str, Any]:
+    """How many answers the checker could not read, with the most frequent ones as written.
+
+    Attempts that were not judged (those of a labeller) are asked whether their answer can equal anything but itself.
+    """
+    answers, missed = 0, Counter[str]()
+    for r in rollouts:
+        if r.domain != "math" or r.answer is None:
+            continue
+        answers += 1
+        if r.unread or (not r.verdict and not is_read(r.answer)):
+            missed[r.answer] += 1
+    return {
+        "answers": answers,
+        "unread": missed.total(),
+        "examples": [text for text, _ in missed.most_common(5)],
+    }
 
 
 def compare(

@@ -1,7 +1,7 @@
 """From the attempts at one benchmark to its numbers: avg@n, pass@k, maj@k, and what did not come to a verdict.
 
-A truncated or empty attempt counts as wrong and is reported apart. An unscored one is neither right nor wrong: it is
-left out of every number, and counted.
+A truncated or empty attempt counts as wrong and is reported apart. So does an answer that the checker cannot read, with
+what the score would be at most; any other unscored attempt is left out of every number, and counted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ballot:
 
 def ballot(attempts: Sequence[Rollout], equivalent: Equivalent) -> Ballot:
     """Classes of the attempts that have a verdict; a class is correct when one of its answers is."""
-    scored = [a for a in attempts if a.verdict != Verdict.UNSCORED]
+    scored = [a for a in attempts if a.counts]
     classes = class_of([a.answer for a in scored], equivalent)
     right = {
         c for a, c in zip(scored, classes, strict=True) if a.verdict == Verdict.CORRECT and c is not None
@@ -91,6 +91,7 @@ def summary(by_problem: dict[str, list[Rollout]], equivalent: Equivalent | None,
     estimate = average(scored.values())
     out |= {
         "samples": estimate.samples, "mean": estimate.mean, "ci95": list(estimate.ci95),
+        "at_most": average([r.verdict == Verdict.CORRECT or r.unread for r in by_problem[n] if r.counts] for n in scored).mean,
         "sampling_se": estimate.sampling_se, "problem_se": estimate.problem_se, "pass_at": pass_at(scored),
     }  # fmt: skip
     if equivalent is not None:
@@ -118,16 +119,18 @@ def maj_at(ballots: dict[str, Ballot], seed: int) -> dict[str, float]:
 
 
 def _marks(rows: Sequence[Rollout]) -> list[bool]:
-    return [r.verdict == Verdict.CORRECT for r in rows if r.verdict != Verdict.UNSCORED]
+    return [r.verdict == Verdict.CORRECT for r in rows if r.counts]
 
 
 def _rates(rows: Sequence[Rollout]) -> dict[str, Any]:
     """Shares of all attempts. `truncated` ones are among `no_answer`."""
     counts = Counter(r.verdict for r in rows)
+    lost = Counter(r.reason for r in rows if not r.counts)
     return {
         "no_answer": counts[Verdict.NO_ANSWER] / len(rows),
         "truncated": sum(r.finish == "length" for r in rows) / len(rows),
-        "unscored": counts[Verdict.UNSCORED] / len(rows),
-        "unscored_reasons": dict(Counter(r.reason for r in rows if r.verdict == Verdict.UNSCORED)),
+        "unread": sum(r.unread for r in rows) / len(rows),
+        "unscored": lost.total() / len(rows),
+        "unscored_reasons": dict(lost),
         "mean_tokens": sum(r.tokens for r in rows) / len(rows),
     }

@@ -17,8 +17,14 @@ from promptcot.records import Rollout, Verdict
 from promptcot.settings import Benchmark
 from promptcot.verify.answers import equivalent
 
-LEGEND = {"c": "correct", "i": "incorrect", "n": "no_answer", "u": "unscored"}
-_LETTER = {verdict: letter for letter, verdict in LEGEND.items()}
+LEGEND = {
+    "c": "correct",
+    "i": "incorrect",
+    "n": "no_answer",
+    "q": "unreadable: counts as unsolved",
+    "u": "unscored",
+}
+_LETTER = {Verdict.CORRECT: "c", Verdict.INCORRECT: "i", Verdict.NO_ANSWER: "n", Verdict.UNSCORED: "u"}
 Entry = dict[str, Any]
 
 
@@ -63,7 +69,10 @@ def numbers(
     named = {
         names[ident]: [rows.get(n) or _lost(ident, n) for n in range(samples)] for ident, rows in by_problem.items()
     }  # fmt: skip
-    letters = {name: "".join(_LETTER[r.verdict] for r in rows) for name, rows in named.items()}
+    letters = {
+        name: "".join("q" if r.unread else _LETTER[Verdict(r.verdict)] for r in rows)
+        for name, rows in named.items()
+    }
     return {**summary(named, equivalent if answers else None, seed), "verdicts": letters}
 
 

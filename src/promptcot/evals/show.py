@@ -63,6 +63,11 @@ def _last(at: dict[str, float]) -> str:
 def _notes(e: dict[str, Any]) -> Iterable[str]:
     if e["problems"] != e["paper_problems"]:
         yield f"{e['problems']} problems; the paper's set has {e['paper_problems']}"
+    if e.get("unread"):
+        yield (
+            f"{percent(e['unread'])} of the attempts hold an answer that was not read; they count as unsolved, "
+            f"and the score is at most {percent(e['at_most'])}"
+        )
     if e["unscored"]:
         reasons = ", ".join(f"{n} {why}" for why, n in e["unscored_reasons"].items())
         yield f"unscored attempts count neither as right nor as wrong: {reasons}"

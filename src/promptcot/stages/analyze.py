@@ -34,7 +34,7 @@ from promptcot.stages.em import WITHOUT
 from promptcot.stages.evaluate import regimes
 
 NAME = "analyze"
-VERSION = 2
+VERSION = 3
 
 
 def run(ctx: Context) -> None:
@@ -189,10 +189,12 @@ def labelling(ctx: Context) -> dict[str, Any]:
     if settings is None or not ctx.has("label", "problems"):
         return {}
     waves = ["attempts", *(f"attempts{n}" for n in range(2, len(settings.waves) + 1))]
-    drawn = sum(ctx.load("label", name, Rollout).totals()["rows_in"] for name in waves)
+    steps = [ctx.load("label", name, Rollout) for name in waves]
+    drawn = sum(step.totals()["rows_in"] for step in steps)
     suites = list(ctx.load("label", "suites", Suite).rows())
     return {
         "attempts": {"planned": settings.samples * len(_asked(ctx)), "drawn": drawn},
+        "unread": outcomes.unread(row for step in steps for row in step.rows()),
         "tests": outcomes.vetting(suites) if suites else None,
     }
 

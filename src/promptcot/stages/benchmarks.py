@@ -141,7 +141,7 @@ def _attempts(
         params={
             "samples": samples, "sampling": params.key(), "templates": ctx.recipe.templates, "engine": {"engine": spec.engine, "dtype": spec.dtype}, **judging,
         },
-        inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)},
+        inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)}, version=2,
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def run(ctx: Context) -> None:
     }  # fmt: skip
     labelled = ctx.table(
         NAME, "problems", Problem, lambda: with_given(given, label(problems, answers, suites, settings, style)), params=policy,
-        inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=4,
+        inputs={"problems": curated.digest, **drawn, "suites": suites.digest}, version=5,
     )  # fmt: skip
     if not labelled.totals()["rows_out"]:
         raise UserError(

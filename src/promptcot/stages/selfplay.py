@@ -197,7 +197,7 @@ class Play:
             NAME, name, Rollout, asked, play,
             params={"model": settings.model.key(), "asked": digest([a.id for a in asked]), "sampling": settings.sampling.key(),
                     "templates": self.style, "programs": self.ctx.recipe.programs.key()},
-            inputs={"problems": self.source, "tracked": self.track_source, "model": model_key(weights)}, version=3,
+            inputs={"problems": self.source, "tracked": self.track_source, "model": model_key(weights)}, version=4,
         )  # fmt: skip
 
     # measurement

@@ -45,11 +45,18 @@ MODES: tuple[Mode, ...] = ("symbolic", "strict", "math-verify", "release")
 Judged = tuple[Verdict, str]
 _EQUAL: Judged = (Verdict.CORRECT, "equal")
 _DIFFERENT: Judged = (Verdict.INCORRECT, "different")
+_MAX_WORDS = 8  # of an answer in words; a longer one is prose
 _OPTION = re.compile("[A-H]")
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")
 
 
-def check_answer(gold: str | None, text: str, finished: bool = True, mode: Mode = "symbolic") -> Judged:
+def check_answer(
+    gold: str | None,
+    text: str,
+    finished: bool = True,
+    mode: Mode = "symbolic",
+    bounds: Bounds | None = None,
+) -> Judged:
     """Judge a model's text against a reference answer.
 
     Args:
@@ -57,6 +64,7 @@ def check_answer(gold: str | None, text: str, finished: bool = True, mode: Mode 
         text: The whole completion, thinking included.
         finished: False if it was cut at the token limit; such a text has no answer, whatever it contains.
         mode: How answers are compared; `release` also reads the text as the released code does.
+        bounds: Limits of the worker, where one is needed.
 
     Returns:
         The verdict and a reason: `truncated`, `no_box`, or one of `compare`'s.
@@ -69,7 +77,11 @@ def check_answer(gold: str | None, text: str, finished: bool = True, mode: Mode 
         return Verdict.NO_ANSWER, "truncated"
     else:
         prediction = extract_boxed(text)
-    return (Verdict.NO_ANSWER, "no_box") if prediction is None else compare(gold, prediction, mode)
+    return (
+        (Verdict.NO_ANSWER, "no_box")
+        if prediction is None
+        else compare(gold, prediction, mode, bounds=bounds)
+    )
 
 
 def compare(
@@ -90,8 +102,10 @@ def compare(
         bounds: Limits of the worker, where one is needed.
 
     Returns:
-        `correct` or `incorrect` with `equal`, `different`, `too_large` (the prediction is a number of more than
-        100,000 bits) or `too_long` (more than 4,000 characters, and not the same text); `no_answer` with `empty`; `unscored` with `unreadable_gold`, or why no verdict was
+        `correct` with `equal`; `incorrect` with `different`, `undefined` (1/0), `too_large` (a number of more than
+        100,000 bits), `too_long` (more than 4,000 characters, and not the same text) or `unreadable` (outside the
+        grammar, and no form of the gold answer); `no_answer` with `empty`; `unscored` with `unreadable` (it may be a
+        form of it), `unreadable_gold`, `open: ...` (it depends on how one side is meant), or why no verdict was
         reached: a time limit, a crash, a missing package, digits that agree without a proof.
     """
     if gold is None or not _readable(gold):
@@ -111,14 +125,31 @@ def compare(
     return _release(gold, prediction, bounds or Bounds())
 
 
-def judge_prediction(gold: str | None, prediction: str | None, mode: Mode = "symbolic") -> Judged:
+def judge_prediction(
+    gold: str | None, prediction: str | None, mode: Mode = "symbolic", bounds: Bounds | None = None
+) -> Judged:
     r"""As `compare` for a bare answer, as `check_answer` for a text with a box or a thinking block in it."""
     gold = ", ".join(dict.fromkeys(all_boxes(gold))) or gold if gold and "boxed" in gold else gold
     if gold and "####" in gold:
         gold = gold.rpartition("####")[2]
     if prediction is not None and re.search(r"\\(?:boxed|fbox)|</?think>", prediction):
-        return check_answer(gold, prediction, mode=mode)
-    return compare(gold, prediction, mode)
+        return check_answer(gold, prediction, mode=mode, bounds=bounds)
+    return compare(gold, prediction, mode, bounds=bounds)
+
+
+def is_read(answer: str) -> bool:
+    """Can an answer equal anything but its own spelling? Not if it is outside the grammar, or a sentence."""
+    normal = normalize(answer)
+    if choice(normal):
+        return True
+    text = reworded(normal)
+    if words := plain_words(text):
+        return len(words.split()) <= _MAX_WORDS
+    try:
+        parse(text)
+    except (Unreadable, RecursionError):
+        return False
+    return True
 
 
 def option(answer: str) -> str | None:

@@ -51,7 +51,7 @@ def check_answers(golds: Iterable[tuple[str, str]], mode: answers.Mode = "symbol
         if flaw := answer_flaw(name, gold, mode):
             raise UserError(
                 f"the gold answer {gold!r} of {name} cannot judge: {flaw}",
-                expected="an answer that equals itself, and neither itself with a 7 behind it nor with a second entry",
+                expected="an answer that can be read and equals itself, and neither itself with a 7 behind it nor with a second entry",
                 do=_MEND,
             )
         checked += 1
@@ -76,6 +76,8 @@ def answer_flaw(name: str, gold: str, mode: answers.Mode = "symbolic") -> str:
             )
         if (found is Verdict.CORRECT) != (given == gold):
             return f"{given!r} is judged {found} ({reason})"
+    if mode == "symbolic" and not answers.is_read(gold):
+        return "it cannot be read, so it equals only its own spelling"
     return ""
 
 

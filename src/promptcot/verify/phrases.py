@@ -23,7 +23,7 @@ _IN_WORDS = {
 }  # fmt: skip
 # \text{Total:}60, \text{The answer is}60, Total:60, \Rightarrow 60
 _LABEL = re.compile(
-    rf"^(?:\\(?:Rightarrow|to|Leftrightarrow) ?|{_OPEN}?(?P<words>[^\W\d_](?:[^\W\d_]|[ ',.-])*?)??{_OPEN}?"
+    rf"^(?:\\(?:Rightarrow|to|Leftrightarrow) ?|{_OPEN}?(?P<words>[^\W\d_](?:[^\W\d_]|[ '.-])*?)??{_OPEN}?"
     r"(?P<end>:|(?<![^\W\d_])(?: ?is| ?are| ?was| ?were| ?equals?| ?equal to| ?be|[Nn]o\.|[Aa]nswers?(?! (?:is|are|was|equals?))|[Tt]hus,?|[Ss]o,?|[Hh]ence,?"
     r"|[Tt]herefore,?)(?![\w']))[:,]?\}?[:=]? ?)(?=\S)"
 )
@@ -41,7 +41,7 @@ _QUALIFIER = re.compile(
     r"|(?<=[,;(])\(?[a-zA-Z](?:,[a-zA-Z])*\\in ?\\mathbb ?\{?[RZ]\}?\)?))$"
 )
 _CHOICE = re.compile(
-    rf"^(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) ?:? ?)?{_OPEN}?(?:\((?P<a>[A-H])\)|(?P<b>[A-H])[).:])(?P<more>\}}?(?![+*/^=,;]).*)$"
+    rf"^(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) ?:? ?)?{_OPEN}?(?:\((?P<a>[A-H])\)|(?P<b>[A-H])[).:])(?P<more>(?!\}}?[+*/^=,;]).*)$"
     r"|^(?:[Oo]ption|[Cc]hoice) ?(?P<c>[A-H])$"
 )
 _TURNED = re.compile(r"([\[\]])([^\[\]()]+[,;][^\[\]()]+)([\[\]])")

@@ -24,6 +24,7 @@ from promptcot.verify.relations import (
     has_inequality,
     identity,
     is_inequality,
+    is_name,
     is_reals,
     named,
     or_union,
@@ -220,6 +221,8 @@ class _Comparison:
             return False
         if a.op == b.op and symbols(a) != symbols(b):
             return False
+        if any(n.value == "in" and not is_name(n.args[0], False) for n in (a, b)):
+            return False  # 2x in a set: no set of x is written here
         a, b = (as_region(n) if n.op == "rel" else n for n in (a, b))
         if "rel" in (a.op, b.op):
             return all(n.op == "rel" or n.op in _REGIONS for n in (a, b)) and self.judge.region(a, b)

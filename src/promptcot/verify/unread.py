@@ -12,7 +12,7 @@ from promptcot.verify.spelling import TEXT_COMMANDS
 from promptcot.verify.structure import Exact, Open, same_answer
 from promptcot.verify.tokens import Mismatch, Unreadable
 from promptcot.verify.tree import Node
-from promptcot.verify.units import changes_number, changes_value, counts
+from promptcot.verify.units import changes_number, counts
 
 _TEXT = re.compile(TEXT_COMMANDS + r"\{([^{}]*)\}")
 _NUMERAL = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)(?:/(\d+))?(%?)(?![\w.]*\d)")
@@ -43,7 +43,7 @@ def never_means(text: str, gold: Node) -> bool:
     if len(numerals) > 1 and not _WORDS.search(words):
         return True
     if value not in numerals:
-        return not changes_value(words)
+        return not changes_number(words)
     alone = len(numerals) == 1 and changes_number(words)
     return alone or bool(re.search(r"\d ?(?:R|r|rem\w*|to)\.? ?\d", words))
 
