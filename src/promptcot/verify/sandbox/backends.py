@@ -27,13 +27,14 @@ from promptcot.verify.sandbox import filter as seccomp
 
 Choice = Literal["auto", "bwrap", "landlock", "unsafe"]
 ORDER = ("bwrap", "landlock")
+MAX_DIGITS = 50_000  # of an int that a program reads or prints; as LiveCodeBench has it, where CPython has 4,300
 _HERE = Path(__file__).parent
 _INSIDE = Path("/promptcot")  # where these lie in bwrap's view:
 _SCRIPTS = ("launcher.py", "confine.py", "program.py")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # PYTHONHASHSEED is the one variable that must reach the interpreter, so -E (part of -I) cannot be used.
-_PYTHON = ("-s", "-S", "-P", "-B", "-X", "utf8")
+_PYTHON = ("-s", "-S", "-P", "-B", "-X", "utf8", "-X", f"int_max_str_digits={MAX_DIGITS}")
 
 
 @dataclass(frozen=True)
