@@ -114,6 +114,12 @@ def test_short_integers_are_read_as_ever() -> None:
     assert read_json("[1, -0, 1.5, true]") == [1, 0, 1.5, True]
     assert same_result("1", "1.0")
     assert sys.get_int_max_str_digits() == 4300, "the limit of this process is its caller's"
+    sys.set_int_max_str_digits(0)
+    try:
+        assert same_result("9" * 10**6, "9" * 10**6) is False, "refused, not converted"
+        assert same_result("9" * 5000, "9" * 5000)
+    finally:
+        sys.set_int_max_str_digits(4300)
 
 
 BIG = 10**5000 + 7

@@ -73,6 +73,35 @@ def test_tests_calls_and_both_modes_have_the_packages(name: str, sandbox: Choice
     assert run_tests(call, tests, limits, sandbox=sandbox, mode="lcb", function="f") == ["passed"]
 
 
+@pytest.mark.parametrize("name", ["numpy"])
+def test_a_call_may_return_the_numbers_of_a_package(name: str, sandbox: Choice) -> None:
+    limits = replace(LIMITS, packages=(name, "sympy") if installed()["sympy"] else (name,))
+    for result, expected, end in (
+        ("np.sum([1, 2])", "3", "passed"),
+        ("[np.int8(1), (np.float32(0.5), np.bool_(True))]", "[1, [0.5, true]]", "passed"),
+        ("np.float64(0.1) + 0.2", "0.3", "wrong_output"),
+        ("{'a': np.uint64(2 ** 63)}", '{"a": 9223372036854775808}', "passed"),
+        ("np.array([1, 2])", "[1, 2]", "wrong_output"),  # for LiveCodeBench neither equal nor unequal
+        ("type('I', (), {'__index__': lambda s: 3})()", "3", "passed"),
+        ("type('I', (), {'__index__': lambda s: 1 / 0})()", "3", "error"),
+        *(
+            [("__import__('sympy').Integer(3) ** 70", str(3**70), "passed")]
+            if "sympy" in limits.packages
+            else []
+        ),
+    ):
+        code = f"import numpy as np\nclass Solution:\n    def f(self): return {result}"
+        ends = run_tests(code, [UnitTest("", expected)], limits, sandbox=sandbox, mode="lcb", function="f")
+        assert ends == [end], result
+
+
+@pytest.mark.parametrize("name", ["numpy"])
+def test_too_large_an_array_is_a_matter_of_memory(name: str, sandbox: Choice) -> None:
+    limits = replace(LIMITS, packages=(name,))
+    (run,) = run_program("import numpy\nnumpy.zeros(1 << 30)", [""], limits, sandbox=sandbox)
+    assert run.status == "memory", run
+
+
 SEES = """
 import os, sys
 site = {site!r}

@@ -92,4 +92,4 @@ class Rules(Section):
         try:
             return list(names(given))
         except UserError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"{error.seen}; expected {error.expected}") from None

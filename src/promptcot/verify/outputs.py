@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
@@ -77,6 +79,11 @@ def read_json(text: str) -> Any:
         ValueError: it is no JSON, or holds an integer that no program can read or print (`MAX_DIGITS`).
         RecursionError: it is nested too deeply.
     """
+    if (
+        sys.get_int_max_str_digits() == _CPYTHON_DIGITS
+    ):  # as nearly always: then nearly all texts are read at full speed
+        with suppress(ValueError):
+            return json.loads(text)
     return json.loads(text, parse_int=_integer)
 
 

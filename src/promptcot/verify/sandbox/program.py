@@ -12,6 +12,7 @@ import atexit
 import builtins
 import gc
 import json
+import operator
 import os
 import sys
 import weakref
@@ -133,6 +134,16 @@ def flushed(name: str, quiet: bool = True) -> bool:
     return True
 
 
+def plain(value: object) -> object:
+    """The numbers of packages, which equal Python's own, as these. Raises TypeError: it is none."""
+    if hasattr(type(value), "__index__"):
+        return operator.index(value)  # type: ignore[arg-type]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
 def call(source: bytes, name: str, namespace: dict[str, object]) -> None:
     """Call a function with one JSON value per line of stdin; its result goes out as JSON.
 
@@ -144,7 +155,7 @@ def call(source: bytes, name: str, namespace: dict[str, object]) -> None:
     function = getattr(owner(), name, None) if callable(owner) else None
     result = (function or namespace[name])(*arguments)  # type: ignore[operator]
     try:
-        text = json.dumps(result)
+        text = json.dumps(result, default=plain)
     except (TypeError, ValueError, RecursionError):
         return
     out = text.encode()

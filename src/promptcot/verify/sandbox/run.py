@@ -178,8 +178,8 @@ def _status(code: int, end: End, stderr: str, limits: Limits) -> Status:
         return "output_limit"
     if code == -signal.SIGKILL and end.cpu_s >= limits.cpu_s:
         return "timeout"
-    last_line = stderr.strip().rpartition("\n")[2]
-    # The interpreter may be too short of memory to say so.
-    if last_line.startswith("MemoryError") or end.peak_bytes >= 0.9 * (limits.memory_mb << 20):
+    raised = stderr.strip().rpartition("\n")[2].partition(":")[0]
+    # NumPy's has a longer name. The interpreter may be too short of memory to say so.
+    if raised.endswith("MemoryError") or end.peak_bytes >= 0.9 * (limits.memory_mb << 20):
         return "memory"
     return "error"
