@@ -18,6 +18,7 @@ from promptcot.shards import rows_digest
 
 WHERE = "'rows.jsonl', line-7"
 NAMED = re.escape(WHERE)
+DEEP = "[" * 900 + "]" * 900
 PAIRS = {"inputs": ["1 2\n"], "outputs": ["3\n"]}
 CASES = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
 LCB = {
@@ -37,7 +38,10 @@ def forces(row: dict[str, Any]) -> Task:
     return codeforces_task("codeforces", row, WHERE)
 
 
-@pytest.mark.parametrize("value", ["null", "[]", "5", '"x"', "true", "{", "[[[" * 50_000, [], 5, True, ["a"]])
+@pytest.mark.parametrize(
+    "value",
+    ["null", "[]", "5", '"x"', "true", "{", "[[[" * 50_000, DEEP, json.loads(DEEP), [], 5, True, ["a"]],
+)
 def test_metadata_and_test_columns_of_another_kind_name_the_row(value: Any) -> None:
     empty = value in ([], "[]")  # no metadata, no public tests: a row may lack either
     for column in ("metadata", "public_test_cases"):
@@ -54,10 +58,10 @@ def test_metadata_and_test_columns_of_another_kind_name_the_row(value: Any) -> N
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
-        ({}, "inputs is null"),
-        ({**PAIRS, "inputs": None}, "inputs is null"),
-        ({**PAIRS, "inputs": {"0": "1 2"}}, 'inputs is {"0": "1 2"}'),
-        ({**PAIRS, "outputs": "3"}, 'outputs is "3"'),
+        ({}, "inputs is None"),
+        ({**PAIRS, "inputs": None}, "inputs is None"),
+        ({**PAIRS, "inputs": {"0": "1 2"}}, "inputs is {'0': '1 2'}"),
+        ({**PAIRS, "outputs": "3"}, "outputs is '3'"),
         ({**PAIRS, "outputs": 3}, "outputs is 3"),
         ({**PAIRS, "outputs": [3]}, "a test holds 3"),
         ({"inputs": [], "outputs": []}, "no tests"),
@@ -66,6 +70,8 @@ def test_metadata_and_test_columns_of_another_kind_name_the_row(value: Any) -> N
         ({**PAIRS, "fn_name": 5}, "its tests call 5"),
         ({**PAIRS, "fn_name": "a.b"}, "its tests call 'a.b'"),
         ({**PAIRS, "fn_name": ["f"]}, r"its tests call \['f'\]"),
+        ({**PAIRS, "fn_name": json.loads(DEEP)}, r"its tests call \[\["),
+        ({**PAIRS, "inputs": [json.loads(DEEP)]}, r"a test holds \[\["),
         ({**PAIRS, "fn_name": "f"}, "is not JSON"),
         ({"inputs": ["1"], "outputs": ["9" * 60_000], "fn_name": "f"}, "an integer of 60,000 digits"),
     ],
@@ -120,13 +126,15 @@ def test_usual_variants_are_read() -> None:
     )
 
 
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["\ud800", "null", "[]"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["input", "output", "inputs", "outputs", "fn_name", "func_name"]), inner, max_size=3
-    ),
-    max_leaves=6,
-)  # fmt: skip
+KEYS = ["input", "output", "inputs", "outputs", "fn_name", "func_name"]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
+
+
+ANYTHING = st.recursive(SCALARS | st.sampled_from(["\ud800", "null", "[]"]), nested, max_leaves=6)
 COLUMNS = sorted({*LCB, *FORCES, *PLAIN, "id"})
 
 

@@ -13,6 +13,7 @@ import json
 import pickle
 import re
 import zlib
+from reprlib import repr as short
 from typing import Any, NoReturn
 
 from promptcot.errors import UserError
@@ -41,7 +42,7 @@ def task(benchmark: str, start: str, end: str, row: Raw, where: str) -> Task | N
         raise UserError(f"{where} has no contest_date; its columns: {', '.join(sorted(row))[:200]}")
     if not _DAY.fullmatch(day):
         raise UserError(
-            f"{where}: its contest_date is {row['contest_date']!r}"[:200], expected="2025-02-01..."
+            f"{where}: its contest_date is {short(row['contest_date'])}", expected="2025-02-01..."
         )
     if not start <= day < end:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from reprlib import repr as short  # of any depth and size
 from typing import Any
 
 from promptcot.errors import UserError
@@ -101,9 +102,7 @@ def function_name(value: Any, where: str) -> str:
     if value in (None, ""):
         return ""
     if not isinstance(value, str) or not value.isidentifier():
-        raise UserError(
-            f"{where}: its tests call {value!r}"[:200], expected="the name of a function, or none"
-        )
+        raise UserError(f"{where}: its tests call {short(value)}", expected="the name of a function, or none")
     return value
 
 
@@ -111,7 +110,7 @@ def paired(inputs: Any, outputs: Any, function: str, where: str) -> list[UnitTes
     """Tests from two lists (`programs.pair_tests`) that a table can hold."""
     for name, values in (("inputs", inputs), ("outputs", outputs)):
         if not isinstance(values, list):
-            raise UserError(f"{where}: {name} is {_shown(values)}", expected="a list of strings")
+            raise UserError(f"{where}: {name} is {short(values)}", expected="a list of strings")
     try:
         tests = pair_tests(inputs, outputs, function)
     except UserError as e:
@@ -125,12 +124,8 @@ def mapping(value: Any, where: str, column: str) -> Raw:
     """The object in a column, as such or as JSON."""
     value = _json(value, where, column)
     if not isinstance(value, dict):
-        raise UserError(f"{where}: the column {column} is {_shown(value)}", expected="a JSON object")
+        raise UserError(f"{where}: the column {column} is {short(value)}", expected="a JSON object")
     return value
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)[:80]
 
 
 def _id(benchmark: str, row: Raw, where: str, *columns: str) -> str:

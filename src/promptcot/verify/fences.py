@@ -89,7 +89,7 @@ def _cut(block: Block) -> list[str]:
 
 
 def _inside(block: Block) -> list[Block]:
-    return (block.language in ("markdown", "md") and fenced_blocks(block.content)) or [block]
+    return (block.language in ("markdown", "md") and list(_blocks(block.content))) or [block]
 
 
 def _dedented(line: str, width: int) -> str:

@@ -79,9 +79,8 @@ def read_json(text: str) -> Any:
         ValueError: it is no JSON, or holds an integer that no program can read or print (`MAX_DIGITS`).
         RecursionError: it is nested too deeply.
     """
-    if (
-        sys.get_int_max_str_digits() == _CPYTHON_DIGITS
-    ):  # as nearly always: then nearly all texts are read at full speed
+    # As it nearly always is. Then what is refused is rare, and all else is read at full speed.
+    if sys.get_int_max_str_digits() == _CPYTHON_DIGITS:
         with suppress(ValueError):
             return json.loads(text)
     return json.loads(text, parse_int=_integer)

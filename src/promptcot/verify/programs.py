@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from reprlib import repr as short
 from typing import Literal
 
 from promptcot.errors import UserError
@@ -58,7 +59,7 @@ def pair_tests(inputs: Sequence[str], outputs: Sequence[str], function: str = ""
         raise UserError("no tests", expected="at least one input with its output")
     for text in (*inputs, *outputs):
         if not isinstance(text, str):
-            raise UserError(f"a test holds {text!r}"[:200], expected="inputs and outputs that are strings")
+            raise UserError(f"a test holds {short(text)}", expected="inputs and outputs that are strings")
     if function:
         for given, output in zip(inputs, outputs, strict=True):
             for line in (*given.split("\n"), output):
