@@ -219,9 +219,8 @@ def install(folder: Path, name: str, *requires: str, record: str = "{0}.py,,\n")
     (folder / f"{name}.py").write_text("")
     lines = [f"Name: {name}", "Version: 1", *(f"Requires-Dist: {r}" for r in requires)]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
-    (info / "RECORD").write_text(
-        record.format(name) + f"../../../bin/{name},,\n__pycache__/x.pyc,,\n{name}.pth,,\n"
-    )
+    outside = ("../../../bin/x", "/etc/passwd", "/", ".", "..", "./../x", "__pycache__/x.pyc", f"{name}.pth")
+    (info / "RECORD").write_text(record.format(name) + "".join(f"{path},,\n" for path in outside))
 
 
 def test_a_dependency_that_is_missing_is_named_unless_a_marker_excuses_it(
@@ -234,6 +233,7 @@ def test_a_dependency_that_is_missing_is_named_unless_a_marker_excuses_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     found = find(("odd-one",))
     assert found.modules == tuple((n, str(tmp_path / f"{n}.py")) for n in ("odd_one", "odd_two"))
+    assert found.paths == tuple(path for _, path in found.modules)
     assert (found.asked, found.about) == (("odd_one",), "odd-one 1, odd-two 1")
     with pytest.raises(UserError, match="'absent' for programs is not installed"):
         find(("odd-three",))

@@ -28,9 +28,8 @@ from promptcot.verify.sandbox.packages import Packages, find, names
 
 Choice = Literal["auto", "bwrap", "landlock", "unsafe"]
 ORDER = ("bwrap", "landlock")
-MAX_DIGITS = (
-    50_000  # of an int that a program reads or prints; as LiveCodeBench has it, where CPython has 4,300
-)
+# Of an integer that a program reads or prints, as in LiveCodeBench; CPython itself has 4,300.
+MAX_DIGITS = 50_000
 _HERE = Path(__file__).parent
 _INSIDE = Path("/promptcot")  # where these lie in bwrap's view:
 _SCRIPTS = ("launcher.py", "confine.py", "imports.py", "program.py")

@@ -10,13 +10,7 @@ import sys
 
 # A library that splits work among threads of its own counts processors, not what it may use: in here one thread is
 # fastest, takes the least memory, and lets the process fork.
-THREADS = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR")]
 
 
 class Finder:

@@ -21,7 +21,7 @@ from promptcot.errors import UserError
 KNOWN = ("numpy", "sympy", "networkx", "sortedcontainers", "scipy", "pandas")
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?")
 _SUFFIXES = (*EXTENSION_SUFFIXES, ".py")
-_NO_MODULES = ("..", "__pycache__")  # scripts lie outside
+_NO_MODULES = (".pth", ".dist-info", ".egg-info", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,12 @@ def _tops(what: Distribution) -> Iterator[tuple[str, str]]:
             top + end for top in (what.read_text("top_level.txt") or "").split() for end in ("", *_SUFFIXES)
         ]
     else:
-        tops = [file.parts[0] for file in what.files]
+        tops = [top for file in what.files for top in file.parts[:1]]
     for top in dict.fromkeys(tops):
         path = os.path.join(root, top)
-        if (
-            top not in _NO_MODULES
-            and not top.endswith((".pth", ".dist-info", ".egg-info"))
-            and os.path.exists(path)
-        ):
+        # A record may name files outside of that folder, such as scripts; they are not for programs.
+        inside = os.path.dirname(os.path.normpath(path)) == root
+        if inside and not top.endswith(_NO_MODULES) and os.path.exists(path):
             yield top, path
 
 
