@@ -142,6 +142,7 @@ def _attempts(
             "samples": samples, "sampling": params.key(), "templates": ctx.recipe.templates, "engine": {"engine": spec.engine, "dtype": spec.dtype}, **judging,
         },
         inputs={"problems": f"{rows_digest(tasks):032x}", "model": model_key(spec.model)},
+        version=2 if what.domain == "code" else 1,
     )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
             "model": model.key(), "problems": settings.problems, "samples": settings.samples, "sampling": settings.sampling.key(),
             "templates": style, "programs": ctx.recipe.programs.key(),
         },
-        inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=2,
+        inputs={"seeds": seeds.digest, "model": model_key(weights)}, version=3,
     )  # fmt: skip
     if not problems:
         return {}

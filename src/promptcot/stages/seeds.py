@@ -30,7 +30,7 @@ def run(ctx: Context) -> None:
         lambda: build(s, seed),
         params=s.key(),
         inputs=_inputs(s),
-        version=2 if s.source == "pocket" else 3,
+        version=2 if s.source == "pocket" else 4,
     )
     check_rejects(step, s.max_rejected, "seeds.max_rejected")
     taught = ctx.recipe.coldstart is not None or bool(ctx.recipe.annotate.annotators)
