@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from promptcot.lm.base import SamplingParams
-from promptcot.lm.decode import Job, draw
+from promptcot.lm.decode import Job, Rule, draw
 from promptcot.lm.stopping import Stops
 
 ROWS = (4, 64, 256, 2048)
@@ -134,5 +134,6 @@ def profiled(models: Sequence[Any], work: Callable[[], Any]) -> Profile:
 def smallest_step_s(model: Any) -> float:
     """CPU seconds of a decode step with hardly any arithmetic: four rows, few columns."""
     never = Stops(frozenset(), (), frozenset(), lambda ids: "")
-    jobs = [Job((5, 6, 7), seed, STEPS) for seed in range(4)]
-    return best_s(lambda: draw(model, jobs, SamplingParams(), never, 65536), 3) / STEPS
+    rule = Rule.of(SamplingParams(), never)
+    jobs = [Job((5, 6, 7), seed, STEPS, rule) for seed in range(4)]
+    return best_s(lambda: draw(model, jobs, 65536), 3) / STEPS

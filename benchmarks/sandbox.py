@@ -1,12 +1,13 @@
 """What isolation costs: test runs per second per core of each sandbox, next to a process per test and a Manager each.
 
-    python -m benchmarks.sandbox [--programs 60] [--tests 1 4 16] [--leak-runs 10000]
+    python -m benchmarks.sandbox [--programs 60] [--tests 1 4 16] [--packages] [--leak-runs 10000]
 
 Everything is measured in this run, alternating, over the same trivial programs. The peer is our own re-creation of what the
 released PromptCoT 2.0 evaluation does for a test (docs/verification-programs.md): a `multiprocessing.Manager` and a forked
 `Process` that executes the program with its streams replaced, in which nothing is confined. A core's second is a second
 of CPU time, of all processes together, so that other work on the machine does not count; the clock's are printed too. Each
-round of `--programs` programs pays for one start of each sandbox. `--leak-runs` counts processes, descriptors and temporary
+round of `--programs` programs pays for one start of each sandbox. `--packages` measures instead what packages cost that
+programs may import: their start, a test, memory. `--leak-runs` counts processes, descriptors and temporary
 files before and after that many runs on each back end, and exits with 1 if there are new ones.
 """
 
@@ -26,7 +27,7 @@ from typing import Any
 
 from benchmarks.fuzz import standing
 
-from promptcot.verify.sandbox import Choice, Limits, probe, run_program
+from promptcot.verify.sandbox import Choice, Limits, choose, probe, run_program
 from promptcot.verify.sandbox.server import shut
 
 PROGRAM = "print(sum(map(int, input().split())))"
@@ -101,6 +102,54 @@ def speed(programs: int, tests: int) -> None:
         print(f"  {name:<9} {a:7.1f} ({b:7.1f})   {a / cpu:5.2f}x ({b / clock:5.2f}x)")
 
 
+USES = {
+    (): PROGRAM,
+    ("sortedcontainers",): "from sortedcontainers import SortedList\nprint(sum(SortedList(map(int, input().split()))))",
+    ("numpy",): "import numpy as np\nprint(np.array(input().split(), int).sum())",
+    ("networkx",): "import networkx as nx\nprint(sum(nx.path_graph(4)))",
+    ("sympy",): "import sympy\nprint(sum(map(sympy.Integer, input().split())))",
+    ("networkx", "numpy", "sortedcontainers", "sympy"): "import networkx, numpy, sortedcontainers, sympy\nprint(6)",
+}  # fmt: skip
+# How many megabytes of its address space a program has left, found by asking for them.
+LEFT = """
+low, high = 0, 1024
+while high - low > 1:
+    tried = (low + high) // 2
+    try: low = len(bytearray(tried << 20)) >> 20
+    except MemoryError: high = tried
+print(low)
+"""
+
+
+def packages(tests: int) -> None:
+    """Print, for sets of packages on each back end: CPU of the start and of a test, and memory."""
+    print(
+        "CPU ms of the start, of a test, of a test in an interpreter of its own; MB resident, MB of address space"
+    )
+    for names, code in USES.items():
+        limits = Limits(30.0, 30.0, packages=names)
+        (alone,) = run_program(code, [INPUT], limits, sandbox="unsafe")
+        for name in CONFINED:
+            if probe(name).why:
+                continue
+            choose(name, names)
+            shut()
+            before = cpu_s()
+            first = run_program(code, [INPUT], limits, sandbox=name)
+            shut()
+            start, before = cpu_s() - before, cpu_s()
+            runs = run_program(code, [INPUT] * tests, limits, sandbox=name)
+            shut()
+            each = (cpu_s() - before - start) / (tests - 1)
+            assert {r.stdout for r in (*first, *runs)} == {OUTPUT}, runs
+            (left,) = run_program(code + LEFT, [INPUT], limits, sandbox=name)
+            held = limits.memory_mb - int(left.stdout.split()[-1])
+            print(
+                f"  {name:<9} {', '.join(names) or 'none':<42} {1e3 * (start - each):5.0f} {1e3 * each:6.1f} "
+                f"{1e3 * alone.cpu_s:6.0f} {max(r.max_rss_mb for r in runs):6.0f} {held:6d}"
+            )
+
+
 KINDS = (
     *[PROGRAM] * 10, "1/0", "print('x' * 99999)", "import os; os.kill(os.getpid(), 9)", "import os; os._exit(0)",
     "import os; os.fork()", "import threading, time\nfor _ in range(9): threading.Thread(target=time.sleep, args=(9,)).start()\n"
@@ -142,7 +191,11 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=60)
     parser.add_argument("--tests", type=int, nargs="+", default=[1, 4, 16], help="tests per program")
     parser.add_argument("--leak-runs", type=int, default=10_000)
+    parser.add_argument("--packages", action="store_true", help="what packages cost, and nothing else")
     given = parser.parse_args()
+    if given.packages:
+        packages(60)
+        return
     if given.programs:
         for tests in given.tests:
             speed(given.programs, tests)

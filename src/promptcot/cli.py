@@ -305,11 +305,14 @@ def serve(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens in one batch.", min=1)] = 16384,
+    threads: Annotated[
+        int, typer.Option(help="Arithmetic threads; more than one help only on idle cores.", min=1)
+    ] = 1,
 ) -> None:
     """Serve a model to recipes (engine: openai) and to any OpenAI client: sampling, chat, log-probs, scoring."""
     from promptcot.lm.serve import main as run_server
 
-    run_server(model, host, port, name or model, below, api_key_env, dtype, device, batch_tokens)
+    run_server(model, host, port, name or model, below, api_key_env, dtype, device, batch_tokens, threads)
 
 
 app.command()(export_cli.export)

@@ -16,6 +16,7 @@ from promptcot.shards import Damaged
 from promptcot.stages import stage
 from promptcot.stages.context import Context
 from promptcot.team import Team, parse_shard
+from promptcot.verify.sandbox import packages
 
 
 def run_dir(recipe: Recipe, given: str | None, fork: str | None) -> tuple[Path, Path | None]:
@@ -50,6 +51,7 @@ def opened(
     if parent is not None and not (parent / "run.json").exists():
         raise no_run(parent)  # a fork of nothing would silently be a run of its own
     tracking.check(recipe.run.report_to)
+    packages.find(tuple(recipe.programs.packages))  # one that is missing is refused before anything runs
     domains.register(recipe.domains or ())  # whatever else this process has read since
     team = Team(path, *parse_shard(shard))
     run = RunDir(path, recipe, parent=parent, team=team)

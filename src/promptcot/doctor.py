@@ -1,4 +1,5 @@
-"""What `promptcot doctor` prints: which sandboxes were tried on this machine, and why one cannot be used."""
+"""What `promptcot doctor` prints: which sandboxes were tried on this machine, and why one cannot be used; and which
+packages programs may be given."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from promptcot.verify.sandbox import probe
 from promptcot.verify.sandbox.backends import ORDER, interpreter
+from promptcot.verify.sandbox.packages import installed
 
 # Settings that stop user namespaces, which bwrap needs: the file, the value that does, what it means.
 _SWITCHES = (
@@ -33,6 +35,7 @@ def findings() -> dict[str, Any]:
         "notes": [] if probes["bwrap"].backend else switches(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "python": f"{sys.version.split()[0]} ({interpreter()})",
+        "packages": installed(),
     }
 
 
@@ -54,6 +57,13 @@ def _read(path: str) -> str:
     return file.read_text().strip() if file.exists() else ""
 
 
+def _packages(found: dict[str, Any]) -> str:
+    there = [f"{name} {version}" for name, version in found["packages"].items() if version]
+    absent = [name for name, version in found["packages"].items() if not version]
+    missing = f"; not installed: {', '.join(absent)} ({sys.executable} -m pip install NAME)" if absent else ""
+    return (", ".join(there) or "none of those usually asked for") + missing
+
+
 def run(as_json: bool) -> int:
     """Print the findings. Returns 0 if programs can be confined here, else 1."""
     found = findings()
@@ -66,6 +76,7 @@ def run(as_json: bool) -> int:
     print(f"  {'unsafe':<9} limits only, not a sandbox; used only when asked for")
     for note in found["notes"]:
         print(f"  note: {note}")
+    print(f"  packages for programs (programs.packages, --packages; none unless named): {_packages(found)}")
     if found["sandbox"]:
         print(f"Programs written by models run in: {found['sandbox']}")
         return 0

@@ -46,7 +46,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 
 OF_A_MODEL = ("benchmarks", "source", "engine", "samples", "problems", "temperature", "top_p", "max_tokens",
-              "ids", "standings", "ratings")  # fmt: skip
+              "ids", "standings", "ratings", "packages")  # fmt: skip
 
 
 @app.command()
@@ -70,6 +70,7 @@ def run(
     ids: Annotated[str, typer.Option(help="Codeforces: JSON list of problem names, for the Elo.")] = "",
     standings: Annotated[str, typer.Option(help="Codeforces: directory of snapshots, for the Elo.")] = "",
     ratings: Annotated[str, typer.Option(help="Codeforces: table of ratings, for the percentile.")] = "",
+    packages: Annotated[str, typer.Option(help="Installed packages that programs may import, with commas.")] = "",
     out: Annotated[
         str | None, typer.Option("--out", "--run-dir", help="Directory of the run; the same command goes on there.")
     ] = None,
@@ -109,6 +110,7 @@ def run(
         data: dict[str, Any] = {
             "name": "evaluation", "templates": "compact" if model == "pocket" else "promptcot2",
             "run": {"shard_rows": 64},
+            "programs": {"packages": [name.strip() for name in packages.split(",") if name.strip()]},
             "evaluate": {"model": {"engine": engine, "model": model}, "benchmarks": scored, "benchmark_sampling": sampling},
         }  # fmt: skip
         loaded = parse(data, "the command line", set_ or [])

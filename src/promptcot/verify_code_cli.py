@@ -42,21 +42,31 @@ class Job:
     sandbox: Annotated[Sandbox, typer.Option("--sandbox", help="See `promptcot doctor`.")] = "auto"
     wall_s: Annotated[float, typer.Option("--wall-s", help="Seconds on the clock, per test.")] = 6.0
     memory_mb: Annotated[int, typer.Option("--memory-mb", help="Address space, per test.")] = 1024
-    output_kb: Annotated[int, typer.Option("--output-kb", help="Of stdout, and of stderr, per test.")] = 1024
+    output_kb: Annotated[
+        int,
+        typer.Option("--output-kb", help="Of stdout, and of stderr, per test; more where it expects more."),
+    ] = 1024
+    packages: Annotated[
+        str, typer.Option("--packages", help="Installed packages that programs may import, with commas.")
+    ] = ""
     workers: Annotated[int, typer.Option("--workers", help="At the same time (0 = one per core).", min=0)] = 0
 
     def limits(self) -> Limits:
-        """Of every test."""
+        """Of every test; refuses at once a package that is missing."""
         from promptcot.verify.sandbox import Limits
+        from promptcot.verify.sandbox.packages import find, names
 
-        return Limits(self.wall_s, self.wall_s + 1, self.memory_mb, self.output_kb * 1024)
+        packages = names([name.strip() for name in self.packages.split(",") if name.strip()])
+        find(packages)
+        return Limits(self.wall_s, self.wall_s + 1, self.memory_mb, self.output_kb * 1024, packages=packages)
 
     def programs(self) -> dict[str, Any]:
         """How programs are run; refuses at once where there is no sandbox, not row by row."""
         from promptcot.verify.sandbox import choose
 
-        choose(self.sandbox)
-        return {"limits": self.limits(), "sandbox": self.sandbox}
+        limits = self.limits()
+        choose(self.sandbox, limits.packages)
+        return {"limits": limits, "sandbox": self.sandbox}
 
 
 def add(app: typer.Typer) -> None:

@@ -124,6 +124,7 @@ def test_no_file_is_longer_than_400_lines_and_the_median_is_at_most_180() -> Non
 def test_nothing_swallows_all_exceptions() -> None:
     for path in FILES:
         if str(path.relative_to(SRC)) in (
+            "verify/sandbox/imports.py",
             "verify/sandbox/program.py",
             "domains/file.py",
         ):  # these run foreign code

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -172,6 +173,39 @@ def test_an_elo_from_results_and_snapshots(cli: Cli, tmp_path: Path) -> None:
     assert lacking.returncode == 2
     assert "lacks 1 contests: 1" in lacking.stderr
     assert isinstance(load(ELO, [9003])[9003], str)  # the small one
+
+
+def test_programs_import_the_packages_that_were_named_and_the_results_say_their_versions(
+    cli: Cli, tmp_path: Path
+) -> None:
+    problems = tmp_path / "cf.jsonl"
+    problems.write_text(
+        json.dumps({"id": "1A", "problem": "Repeat the input.", "tests": [{"input": "1", "output": "1"}]})
+        + "\n"
+    )
+    ask = replay.tasks("codeforces", problems)[0].messages("promptcot2")[0][1]
+    answer = {ask: replay.fenced("import numpy\nprint(numpy.int64(input()))")}
+    command = [
+        "evaluate", "--model", replay.MODEL, "--engine", "scripted", "--benchmarks", "codeforces", "--samples", "1",
+        "--source", f"codeforces={problems}", "--set", "run.workers=1", "--out",
+    ]  # fmt: skip
+    for out, more, verdict in (("with", ["--packages", "NumPy"], "c"), ("without", [], "i")):
+        done = cli(*command, tmp_path / out, *more, completions=answer)
+        assert done.returncode == 0, done.stderr
+        assert results(tmp_path / out)["codeforces"]["verdicts"] == {"1A": verdict}
+    ran = {
+        out: json.loads((tmp_path / out / "results.json").read_text())["program_runner"]
+        for out in ("with", "without")
+    }
+    assert f"with numpy {version('numpy')}" in ran["with"]
+    assert "numpy" not in ran["without"]
+    other = cli(*command, tmp_path / "with", completions=answer)
+    assert other.returncode == 2
+    assert "programs.packages: there ['numpy'], here []" in other.stderr
+    missing = cli(*command, tmp_path / "missing", "--packages", "no-such-package", completions=answer)
+    assert missing.returncode == 2
+    assert "-m pip install no-such-package" in missing.stderr
+    assert not (tmp_path / "missing").exists()  # before anything
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ class Running:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.05)
+        self._runner = web.AppRunner(
+            self.app, access_log=None, shutdown_timeout=0.05, handler_cancellation=True
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]

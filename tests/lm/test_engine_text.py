@@ -111,3 +111,16 @@ def test_samples_are_the_unstopped_draws_cut_at_the_stop(engine: TransformersEng
         assert after.finish == ("stop" if cut >= 0 else before.finish)
         assert after.text.startswith(engine.decode(after.ids))
     assert 3 < hits < len(prompts)
+
+
+def test_messages_to_a_model_whose_turns_nothing_ends_are_refused(model: Any, tokenizer: Any) -> None:
+    """Every answer would run into the limit; a text to go on with may."""
+    mute, bare = copy.deepcopy(model), copy.deepcopy(tokenizer)
+    bare.eos_token = mute.config.eos_token_id = mute.generation_config.eos_token_id = None
+    engine = TransformersEngine.from_model(mute, bare, name="mute")
+    turn = Prompt(1, messages=(("user", "abc"),))
+    with pytest.raises(UserError, match=r"nothing ends a turn of mute[\s\S]*eos_token"):
+        engine.sample([turn], SamplingParams(max_tokens=3))
+    (sample,) = engine.sample([Prompt(1, text="abc")], SamplingParams(max_tokens=3))
+    assert sample.finish == "length"
+    assert engine.sample([turn], SamplingParams(max_tokens=3, stop=("a",)))

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from promptcot.lm.faults import seconds
 from promptcot.lm.limits import START, Bucket, Gate
 
 T = TypeVar("T")
@@ -173,10 +172,3 @@ def test_a_bucket_lets_through_its_rate_after_a_burst() -> None:
         return round(asyncio.get_running_loop().time(), 3)
 
     assert run(refunded()) == 5.0
-
-
-def test_retry_after_is_seconds_or_a_date() -> None:
-    assert seconds(None) == seconds("soon") == 0.0
-    assert seconds("2.5") == 2.5
-    assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    assert seconds("Fri, 31 Dec 2100 23:59:59 GMT") > 1e9

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from promptcot.verify.sandbox import Choice, probe
+from promptcot.verify.sandbox.packages import installed
 from promptcot.verify.sandbox.server import shut
 from promptcot.verify.workers import POOL
 
 CONFINED: tuple[Choice, ...] = ("bwrap", "landlock")
+PACKAGES = ("networkx", "numpy", "sortedcontainers", "sympy")
 
 
 def _usable(name: Choice) -> Choice:
@@ -29,6 +31,14 @@ def sandbox(request: pytest.FixtureRequest) -> Choice:
 def runner(request: pytest.FixtureRequest) -> Choice:
     """Any back end: what holds for honest programs and for limits holds in all of them."""
     return _usable(request.param)
+
+
+@pytest.fixture(params=[(), PACKAGES], ids=["alone", "packages"])
+def packages(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """What programs may import besides the standard library: nothing, or all of `PACKAGES`."""
+    if missing := [name for name, version in installed(request.param).items() if not version]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    return tuple(request.param)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +17,7 @@ import pytest
 from promptcot.verify.sandbox import Choice, Limits, Run, run_program
 
 # `{secret}`, `{folder}`, `{victim}`, `{port}`, `{unix}` and `{abstract}` are what the tests put in the way: a file, the
-# writable folder it lies in, a process of the same user, and listening sockets. Each attack prints ESCAPED if it worked,
+# writable folder it lies in, a process of the same user, and listening sockets; `{site}` is where packages are. Each attack prints ESCAPED if it worked,
 # and `held` if the attempt raised.
 PROLOG = """
 import ctypes, os, signal, socket, subprocess, sys, threading, time
@@ -75,6 +77,12 @@ FILES = {
     "write to the standard library": "open(os.__file__, 'a').close(); won()",
     "hold memory in a file without a name": "os.memfd_create('x'); won()",
     "watch files": "fd = call(294, 26, 0); won()",
+    "list the installed packages": "names = os.listdir({site!r}); won(names) if 'pytest' in names else 1 / 0",
+    "read a package that was not given": "won(open({site!r} + '/pytest/__init__.py').read())",
+    "import a package that was not given": "sys.path.append({site!r}); import pytest; won(pytest)",
+    "read what is known of a package": "won(open({site!r} + {metadata!r}).read())",
+    "write into a package": "open({site!r} + '/numpy/__init__.py', 'a').close(); won()",
+    "write a module beside the packages": "open({site!r} + '/promptcot_attack_%d' % os.getpid(), 'x').close(); os.unlink({site!r} + '/promptcot_attack_%d' % os.getpid()); won()",
 }
 
 ENVIRONMENT = {
@@ -206,6 +214,7 @@ UNCONTROLLED = {
 }
 
 LIMITS = Limits(wall_s=20.0, cpu_s=20.0)
+SITE = str(Path(pytest.__file__).parents[1])
 ATTACKS = {**CONTROLLED, **UNCONTROLLED}
 
 
@@ -213,10 +222,15 @@ ATTACKS = {**CONTROLLED, **UNCONTROLLED}
 def victim() -> Iterator[psutil.Process]:
     """A process of the same user, with a secret in its environment."""
     env = {**os.environ, "PROMPTCOT_TEST_SECRET": "x"}
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=env)
-    yield psutil.Process(process.pid)
-    process.kill()
-    process.wait()
+    code = "import signal; print('here', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        known = psutil.Process(process.pid)
+        while known.status() != psutil.STATUS_SLEEPING:  # from here on nothing of it changes by itself
+            time.sleep(0.01)
+        yield known
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -249,15 +263,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def attack(
-    name: str, folder: Path, victim: psutil.Process, sockets: dict[str, object], sandbox: Choice
-) -> Run:
-    places = {"secret": str(folder / "secret"), "folder": str(folder), "victim": victim.pid, **sockets}
+    name: str, folder: Path, victim: psutil.Process, sockets: dict[str, object], sandbox: Choice,
+    packages: tuple[str, ...] = (),
+) -> Run:  # fmt: skip
+    places = {
+        "secret": str(folder / "secret"), "folder": str(folder), "victim": victim.pid, **sockets,
+        "site": SITE, "metadata": f"/pytest-{pytest.__version__}.dist-info/METADATA",
+    }  # fmt: skip
     body = ATTACKS[name]
     for key, value in places.items():
         body = body.replace(f"{{{key}!r}}", repr(value)).replace(f"{{{key}}}", str(value))
     body = body.replace("{{", "{").replace("}}", "}").replace("\n", "\n  ")
     code = f"{PROLOG}try:\n  {body}\nexcept Exception as error: print('held', repr(error))\n"
-    (run,) = run_program(code, [""], LIMITS, sandbox=sandbox)
+    code = "".join(f"import {package}\n" for package in packages) + code
+    (run,) = run_program(code, [""], replace(LIMITS, packages=packages), sandbox=sandbox)
     return run
 
 
@@ -274,12 +293,12 @@ def state(folder: Path, victim: psutil.Process) -> object:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_gets_out(
-    name: str, sandbox: Choice, folder: Path, victim: psutil.Process, sockets: dict[str, object],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, sandbox: Choice, packages: tuple[str, ...], folder: Path, victim: psutil.Process,
+    sockets: dict[str, object], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("PROMPTCOT_TEST_SECRET", "x")
     before = state(folder, victim)
-    run = attack(name, folder, victim, sockets, sandbox)
+    run = attack(name, folder, victim, sockets, sandbox, packages)
     assert "ESCAPED" not in run.stdout, run.stdout
     assert run.stdout.startswith("held") or run.exit_code == -31, (
         run

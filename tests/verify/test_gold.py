@@ -6,7 +6,7 @@ import pytest
 
 from promptcot.errors import UserError
 from promptcot.records import UnitTest, Verdict
-from promptcot.verify import answers, programs
+from promptcot.verify import answers, outputs, programs
 from promptcot.verify.gold import GoldSuite, answer_flaw, check_answers, check_suites, suite_flaw
 
 DOUBLE = "print(2 * int(input()))"
@@ -69,7 +69,7 @@ def test_a_judge_that_passes_everything_is_caught(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(programs, "run_tests", lambda *_a, **_k: ["passed"])
     with pytest.raises(UserError, match=r"file#9.*against a perturbed output"):
         check_suites([suite])
-    monkeypatch.setattr(programs, "same_output", lambda *_: True)
+    monkeypatch.setattr(outputs, "same_output", lambda *_: True)
     with pytest.raises(UserError, match="also accepts"):
         check_suites([suite])
 

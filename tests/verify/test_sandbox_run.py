@@ -243,4 +243,4 @@ def test_no_interpreter_is_an_infrastructure_failure() -> None:
 @pytest.mark.parametrize("limits", [{"wall_s": 0}, {"cpu_s": -1}, {"memory_mb": 0}, {"output_bytes": 0}])
 def test_limits_must_be_positive(limits: dict[str, int]) -> None:
     with pytest.raises(UserError, match="expected: a positive number"):
-        Limits(**limits)
+        Limits(**limits)  # type: ignore[arg-type]

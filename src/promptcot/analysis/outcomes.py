@@ -10,7 +10,7 @@ from typing import Any
 from promptcot.analysis.statistics import mean_ci, paired_difference, wilson
 from promptcot.records import Problem, Rollout, Seed, Suite, Verdict
 from promptcot.verify.answers import equivalent, is_read
-from promptcot.verify.programs import same_output
+from promptcot.verify.outputs import same_output
 
 
 def solve_rates(rollouts: Iterable[Rollout]) -> dict[str, float]:

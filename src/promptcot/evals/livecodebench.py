@@ -11,17 +11,19 @@ import binascii
 import io
 import json
 import pickle
+import re
 import zlib
+from reprlib import repr as short
 from typing import Any, NoReturn
 
 from promptcot.errors import UserError
-from promptcot.evals.rows import official_lcb_task
+from promptcot.evals.rows import function_name, mapping, official_lcb_task, paired, question
 from promptcot.evals.tasks import Task
 from promptcot.records import UnitTest
-from promptcot.verify.programs import pair_tests
 
 MAX_UNPACKED_BYTES = 1 << 30
 Raw = dict[str, Any]
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -33,11 +35,15 @@ def task(benchmark: str, start: str, end: str, row: Raw, where: str) -> Task | N
     """The task of a row, or None if its contest was not in [start, end) (ISO dates).
 
     Raises:
-        UserError: the row lacks a date, a text, or readable public tests.
+        UserError: the row lacks a date, a text, or readable public tests, or its metadata is no object.
     """
     day = str(row.get("contest_date") or "")[:10]
     if not day:
         raise UserError(f"{where} has no contest_date; its columns: {', '.join(sorted(row))[:200]}")
+    if not _DAY.fullmatch(day):
+        raise UserError(
+            f"{where}: its contest_date is {short(row['contest_date'])}", expected="2025-02-01..."
+        )
     if not start <= day < end:
         return None
     if "prompt" in row:
@@ -47,13 +53,21 @@ def task(benchmark: str, start: str, end: str, row: Raw, where: str) -> Task | N
         raise UserError(
             f"{where} has no {', '.join(sorted(missing))}", expected="a row of code_generation_lite"
         )
-    metadata = row.get("metadata") or {}
-    metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
-    function = str(metadata.get("func_name") or "")
+    metadata = mapping(row.get("metadata") or {}, where, "metadata")
+    function = function_name(metadata.get("func_name"), where)
+    content, packed, starter = (
+        row.get(c) or "" for c in ("question_content", "private_test_cases", "starter_code")
+    )
+    if isinstance(packed, list):  # unpacked already
+        packed = json.dumps(packed)
+    if not all(isinstance(text, str) for text in (content, packed, starter)) or not content.strip():
+        raise UserError(
+            f"{where}: its question_content, private_test_cases or starter_code is no text",
+            expected="a row of code_generation_lite",
+        )
     return Task(
-        f"{benchmark}/{row['question_id']}", "code", str(row["question_content"]).strip(),
-        tests=_tests(row["public_test_cases"], function, where), packed=str(row["private_test_cases"] or ""),
-        function=function, starter=str(row.get("starter_code") or ""),
+        question(benchmark, row, where), "code", content.strip(),
+        tests=_tests(row["public_test_cases"], function, where), packed=packed, function=function, starter=starter,
     )  # fmt: skip
 
 
@@ -83,7 +97,7 @@ def unpack(packed: str, where: str) -> Any:
             raise zlib.error(f"more than {MAX_UNPACKED_BYTES:,} bytes, or cut short")
         return _PlainUnpickler(io.BytesIO(data)).load()
     except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError,
-            TypeError, OverflowError, MemoryError) as e:  # fmt: skip
+            TypeError, OverflowError, MemoryError, RecursionError) as e:  # fmt: skip
         raise UserError(
             f"the private tests of {where} cannot be read: {e}",
             expected="JSON, or base64 of zlib of a pickle that holds a plain text or list",
@@ -97,8 +111,6 @@ def _tests(value: Any, function: str, where: str) -> list[UnitTest]:
         if not isinstance(cases, list):
             raise TypeError(f"a {type(cases).__name__}")
         pairs = [(case["input"], case["output"]) for case in cases]
-        return pair_tests([i for i, _ in pairs], [o for _, o in pairs], function) if pairs else []
-    except UserError as e:
-        raise UserError(f"{where}: {e.seen}", expected=e.expected) from None
     except (ValueError, TypeError, KeyError, RecursionError) as e:
         raise UserError(f"{where}: unreadable tests ({e})", expected="a list of {input, output}") from None
+    return paired([i for i, _ in pairs], [o for _, o in pairs], function, where) if pairs else []

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from reprlib import repr as short  # of any depth and size
 from typing import Any
 
 from promptcot.errors import UserError
 from promptcot.evals.tasks import Task
-from promptcot.records import UnitTest
+from promptcot.records import UnitTest, is_text
 from promptcot.verify.answers import extract_boxed
 from promptcot.verify.programs import pair_tests
 
@@ -50,21 +51,18 @@ def codeforces_task(benchmark: str, row: Raw, where: str) -> Task:
     name = _id(benchmark, row, where, "id", "problem_id")
     if "input_output" in row:
         request = user_turn(row, where)
-        pairs = _json(row["input_output"], where, "input_output")
-        return Task(
-            name, "code", statement(request), request,
-            tests=_paired(where, pairs.get("inputs"), pairs.get("outputs"), pairs.get("fn_name") or ""),
-            function=pairs.get("fn_name") or "",
-        )  # fmt: skip
-    tests = row.get("tests")
-    tests = _json(tests, where, "tests") if isinstance(tests, str) else tests
-    if not isinstance(tests, list) or not all(
-        isinstance(t, dict) and {"input", "output"} <= set(t) for t in tests
+        pairs = mapping(row["input_output"], where, "input_output")
+        function = function_name(pairs.get("fn_name"), where)
+        tests = paired(pairs.get("inputs"), pairs.get("outputs"), function, where)
+        return Task(name, "code", statement(request), request, tests=tests, function=function)
+    cases = _json(row.get("tests"), where, "tests")
+    if not isinstance(cases, list) or not all(
+        isinstance(t, dict) and {"input", "output"} <= set(t) for t in cases
     ):
         raise _lacks(where, "tests (a list of {input, output})", row)
-    inputs, outputs = [t["input"] for t in tests], [t["output"] for t in tests]
+    inputs, outputs = [t["input"] for t in cases], [t["output"] for t in cases]
     return Task(
-        name, "code", _text(row, where, "problem", "question"), tests=_paired(where, inputs, outputs, "")
+        name, "code", _text(row, where, "problem", "question"), tests=paired(inputs, outputs, "", where)
     )
 
 
@@ -74,7 +72,7 @@ def official_lcb_task(benchmark: str, row: Raw, where: str) -> Task:
     starter = _STARTER.search(request)
     function = _DEF.search(starter[1]) if starter else None
     return Task(
-        f"{benchmark}/{row['question_id']}", "code", statement(request), request,
+        question(benchmark, row, where), "code", statement(request), request,
         function=function[1] if function else "", starter=starter[1] if starter else "",
     )  # fmt: skip
 
@@ -92,11 +90,42 @@ def statement(request: str) -> str:
     return (question[1] if question else request).strip()
 
 
-def _paired(where: str, inputs: Any, outputs: Any, function: str) -> list[UnitTest]:
+def question(benchmark: str, row: Raw, where: str) -> str:
+    """The id of a LiveCodeBench row's task."""
+    if not isinstance(name := row.get("question_id"), str | int) or name == "":
+        raise _lacks(where, "question_id", row)
+    return f"{benchmark}/{name}"
+
+
+def function_name(value: Any, where: str) -> str:
+    """The function that tests call; empty where none is named."""
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise UserError(f"{where}: its tests call {short(value)}", expected="the name of a function, or none")
+    return value
+
+
+def paired(inputs: Any, outputs: Any, function: str, where: str) -> list[UnitTest]:
+    """Tests from two lists (`programs.pair_tests`) that a table can hold."""
+    for name, values in (("inputs", inputs), ("outputs", outputs)):
+        if not isinstance(values, list):
+            raise UserError(f"{where}: {name} is {short(values)}", expected="a list of strings")
     try:
-        return pair_tests(inputs or [], outputs or [], function)
+        tests = pair_tests(inputs, outputs, function)
     except UserError as e:
         raise UserError(f"{where}: {e.seen}", expected=e.expected) from None
+    if not all(is_text(t.input) and is_text(t.output) for t in tests):
+        raise UserError(f"{where}: a test holds half a surrogate pair, which is no character")
+    return tests
+
+
+def mapping(value: Any, where: str, column: str) -> Raw:
+    """The object in a column, as such or as JSON."""
+    value = _json(value, where, column)
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: the column {column} is {short(value)}", expected="a JSON object")
+    return value
 
 
 def _id(benchmark: str, row: Raw, where: str, *columns: str) -> str:
@@ -111,10 +140,10 @@ def _text(row: Raw, where: str, *columns: str) -> str:
     raise _lacks(where, " or ".join(columns), row)
 
 
-def _json(text: Any, where: str, column: str) -> Any:
+def _json(value: Any, where: str, column: str) -> Any:
     try:
-        return json.loads(text)
-    except (TypeError, ValueError):
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
         raise UserError(f"{where}: the column {column} is not JSON") from None
 
 

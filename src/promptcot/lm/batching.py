@@ -15,12 +15,12 @@ def round_up(length: int, step: int) -> int:
     return -(-length // step) * step
 
 
-def joining(waiting: Iterable[int], alive: Sequence[int], batch_tokens: int) -> int:
+def joining(waiting: Iterable[int], alive: Sequence[int], batch_tokens: int, at_once: bool = False) -> int:
     """How many waiting rows should join the batch now, in order.
 
     A row's size is the tokens it can grow to. As many fit as keep rows * largest size within `batch_tokens`
-    (one row always fits an empty batch). Joining costs a prefill, so it is put off, by answering 0, until
-    the newcomers are a quarter of the rows already there.
+    (one row always fits an empty batch). Joining costs a prefill, so unless it must be `at_once` it is put off, by
+    answering 0, until the newcomers are a quarter of the rows already there.
     """
     count, largest = 0, max(alive, default=0)
     for size in waiting:
@@ -29,7 +29,7 @@ def joining(waiting: Iterable[int], alive: Sequence[int], batch_tokens: int) -> 
         if rows > 1 and rows * largest > batch_tokens:
             break
         count += 1
-    return count if 4 * count >= len(alive) else 0
+    return count if at_once or 4 * count >= len(alive) else 0
 
 
 def scoring_batches(lengths: Sequence[int], batch_tokens: int, step: int) -> list[list[int]]:

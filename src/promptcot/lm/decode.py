@@ -4,15 +4,18 @@ Written instead of `generate()` because the E-step needs three things it does no
 log-probability at T=1 of exactly what was drawn, whatever the temperature; draws that do not depend on the
 batch a row happened to be in; and one prefill for the samples of the same prompt.
 
+Rows of different rules may share a batch, join it while it runs, and leave it before they end: `draw` fills one until all
+have ended, `promptcot serve` for as long as requests come.
+
 Dimensions: B rows alive, N rows joining, U distinct prompts, T prompt length (padded on the right), V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -28,13 +31,36 @@ from promptcot.lm.stopping import Stops
 Warp = Callable[[None, torch.Tensor], torch.Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """How a token is picked (`warps` of the logits in turn; None takes the likeliest) and what ends a sample."""
+
+    warps: Sequence[Warp] | None
+    stops: Stops
+
+    @classmethod
+    def of(cls, params: SamplingParams, stops: Stops) -> Rule:
+        """Temperature, then top-k, then top-p, as `generate` orders them; greedy at temperature 0."""
+        if params.temperature == 0:
+            return cls(None, stops)
+        warps: list[Warp] = []
+        if params.temperature != 1:
+            warps.append(TemperatureLogitsWarper(float(params.temperature)))
+        if params.top_k:
+            warps.append(TopKLogitsWarper(params.top_k))
+        if params.top_p < 1:
+            warps.append(TopPLogitsWarper(params.top_p))
+        return cls(warps, stops)
+
+
 @dataclass(frozen=True)
 class Job:
-    """One sample to draw: prompt ids, the seed of its random stream, new tokens at most."""
+    """One sample to draw: prompt ids, the seed of its random stream, new tokens at most, and how they are drawn."""
 
     prompt: tuple[int, ...]
     seed: int
     limit: int
+    rule: Rule
 
 
 class Draw:
@@ -70,8 +96,9 @@ class Draw:
         """Tokens so far, prompt included."""
         return len(self.job.prompt) + self.drawn_tokens
 
-    def take(self, token: int, logp: float, stops: Stops) -> None:
+    def take(self, token: int, logp: float) -> None:
         """Adds a drawn token, or ends the sample."""
+        stops = self.job.rule.stops
         self.logq += logp
         self.drawn.append(token)
         self.logps.append(logp)
@@ -87,29 +114,25 @@ class Draw:
             self.finish = "length"
 
 
-def draw(
-    model: Any, jobs: Sequence[Job], params: SamplingParams, stops: Stops, batch_tokens: int
-) -> list[Draw]:
-    """Draws one sample per job, in order. The model must be in eval mode and the caller in inference mode.
+def draw(model: Any, jobs: Sequence[Job], batch_tokens: int) -> list[Draw]:
+    """Draws one sample per job, in order. The model must be in eval mode.
 
     Rows that end make room for waiting ones, shortest prompts first, copies of a prompt together.
     """
     draws = [Draw(job) for job in jobs]
-    waiting = deque(sorted(draws, key=lambda row: (len(row.job.prompt), row.job.prompt)))
-    warps = _warps(params)
-    batch = _Batch(model)
+    waiting = deque(sorted(draws, key=_by_prompt))
+    batch = Batch(model, batch_tokens)
     while waiting or batch.rows:
-        if waiting:
-            able = batch.able_to_join(waiting)
-            count = joining((row.size for row in able), [row.size for row in batch.rows], batch_tokens)
-            batch.join([waiting.popleft() for _ in range(count)])
-        uniforms = [row.stream.random() for row in batch.rows]
-        uniforms_B = torch.tensor(uniforms, dtype=torch.float64, device=model.device)
-        tokens_B, logps_B = pick(batch.logits_BV, uniforms_B, warps)
-        for row, token, logp in zip(batch.rows, tokens_B.tolist(), logps_B.tolist()):
-            row.take(token, logp, stops)
-        batch.advance(tokens_B)
+        new = batch.joining(waiting)
+        batch.join(new)
+        for _ in new:  # sorted by length: they are the first ones
+            waiting.popleft()
+        batch.step()
     return draws
+
+
+def _by_prompt(row: Draw) -> tuple[int, tuple[int, ...]]:
+    return len(row.job.prompt), row.job.prompt
 
 
 def pick(
@@ -142,20 +165,6 @@ def _invert(cdf_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(cdf_BV, target_B[:, None], right=True).squeeze(-1)
 
 
-def _warps(params: SamplingParams) -> list[Warp] | None:
-    """Temperature, then top-k, then top-p, as `generate` orders them; None for greedy."""
-    if params.temperature == 0:
-        return None
-    warps: list[Warp] = []
-    if params.temperature != 1:
-        warps.append(TemperatureLogitsWarper(float(params.temperature)))
-    if params.top_k:
-        warps.append(TopKLogitsWarper(params.top_k))
-    if params.top_p < 1:
-        warps.append(TopPLogitsWarper(params.top_p))
-    return warps
-
-
 def close_ranks(alive: Sequence[bool]) -> list[int]:
     """Which old row stands at each new place: rows that died are replaced by the last ones alive.
 
@@ -166,43 +175,95 @@ def close_ranks(alive: Sequence[bool]) -> list[int]:
     return [i if alive[i] else next(movers) for i in range(count)]
 
 
-class _Batch:
-    """Rows being decoded, their cache and the logits of their next token."""
+class Batch:
+    """Rows being decoded, their cache and the logits of their next token. The model must be in eval mode.
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.cache = model, cache_for(model)
+    `batch_tokens` bounds rows * largest size. Rows join when enough are waiting to be worth a prefill
+    (`promptcot.lm.batching.joining`), but with `patience` not later than so many tokens after the last that joined.
+    """
+
+    def __init__(self, model: Any, batch_tokens: int, patience: int | None = None) -> None:
+        self.model, self.batch_tokens, self.patience = model, batch_tokens, patience
+        self.cache, self._steps = cache_for(model), 0  # since rows joined
         self.rows: list[Draw] = []
         self.logits_BV = torch.zeros(0)
 
-    def able_to_join(self, waiting: Sequence[Draw]) -> Iterable[Draw]:
-        """The waiting rows, from the first on, that the cache can take in now."""
-        if isinstance(self.cache, RaggedCache):
-            return waiting
-        return takewhile(lambda row: not self.rows and row.length == waiting[0].length, waiting)
+    def joining(self, waiting: Sequence[Draw]) -> list[Draw]:
+        """The waiting rows that should join now: the first ones that the cache can take in together."""
+        if not isinstance(self.cache, RaggedCache):
+            waiting = [row for row in waiting if not self.rows and row.length == waiting[0].length]
+        at_once = self.patience is not None and self._steps >= self.patience
+        sizes = [row.size for row in self.rows]
+        count = joining((row.size for row in waiting), sizes, self.batch_tokens, at_once)
+        return list(islice(waiting, count))
 
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def join(self, rows: Sequence[Draw]) -> None:
         """Prefills `rows`, those of one padded length together, and adds them behind the others.
 
         The longest come first. All are announced to the cache, with the tokens the largest can grow to.
         """
-        step = self.cache.prefill_step
-        room = len(self.rows) + len(rows), max(row.size for row in (*self.rows, *rows))
-        for _, group in groupby(reversed(rows), key=lambda row: round_up(row.length, step)):
+        if not rows:
+            return
+        step, largest = self.cache.prefill_step, max(row.size for row in (*self.rows, *rows))
+        room, self._steps = len(self.rows) + len(rows), 0
+        if self.patience is not None:  # more will come: growing copies the cache, so it grows by doubling
+            room = max(room, min(1 << (room - 1).bit_length(), self.batch_tokens // largest))
+        for _, group in groupby(
+            sorted(rows, key=_by_prompt)[::-1], key=lambda row: round_up(row.length, step)
+        ):
             new = list(group)
             prefilled, logits_NV, rows_N = _prefill(self.model, [row.job.prompt for row in new], step)
-            self.cache.join(prefilled, rows_N, len(self.rows), room)
+            self.cache.join(prefilled, rows_N, len(self.rows), (room, largest))
             self.logits_BV = torch.cat([self.logits_BV, logits_NV]) if self.rows else logits_NV
             self.rows += new
 
-    def advance(self, tokens_B: torch.Tensor) -> None:
-        """Lets go of the rows that ended and feeds the others their token."""
-        order = close_ranks([not row.finish for row in self.rows])
-        if len(order) < len(self.rows):
-            keep = torch.tensor(order, dtype=torch.long, device=self.model.device)
-            self.rows, tokens_B = [self.rows[i] for i in order], tokens_B[keep]
-            self.cache.select(order)
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def step(self) -> list[Draw]:
+        """Draws one token more for every row; returns those that ended, which leave."""
+        self._steps += 1
+        tokens_B, logps_B = self._pick()
+        for row, token, logp in zip(self.rows, tokens_B.tolist(), logps_B.tolist(), strict=True):
+            row.take(token, logp)
+        ended = [row for row in self.rows if row.finish]
+        tokens_B = self._let_go(tokens_B)
         if self.rows:
             self.logits_BV = self.cache.step(tokens_B, [row.length - 1 for row in self.rows])
+        return ended
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def drop(self, rows: Collection[Draw]) -> None:
+        """Lets `rows` leave before they have ended."""
+        for row in rows:
+            row.finish = "dropped"
+        self.logits_BV = self._let_go(self.logits_BV)
+
+    def _pick(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next token of every row, and its log-prob."""
+        device = self.model.device
+        uniforms_B = torch.tensor(
+            [row.stream.random() for row in self.rows], dtype=torch.float64, device=device
+        )
+        places: dict[Rule, list[int]] = {}
+        for i, row in enumerate(self.rows):
+            places.setdefault(row.job.rule, []).append(i)
+        if len(places) == 1:
+            return pick(self.logits_BV, uniforms_B, next(iter(places)).warps)
+        tokens_B = torch.zeros(len(self.rows), dtype=torch.long, device=device)
+        logps_B = torch.zeros(len(self.rows), device=device)
+        for rule, alike in places.items():
+            at = torch.tensor(alike, device=device)
+            tokens_B[at], logps_B[at] = pick(self.logits_BV[at], uniforms_B[at], rule.warps)
+        return tokens_B, logps_B
+
+    def _let_go(self, of_rows: torch.Tensor) -> torch.Tensor:
+        """Lets go of the rows that have ended; what is left of `of_rows`, which has an entry for each row."""
+        order = close_ranks([not row.finish for row in self.rows])
+        if len(order) == len(self.rows):
+            return of_rows
+        self.rows = [self.rows[i] for i in order]
+        self.cache.select(order)
+        return of_rows[torch.tensor(order, dtype=torch.long, device=self.model.device)]
 
 
 def _prefill(

@@ -9,7 +9,8 @@ What ends a try decides what happens next:
   breaker). A row may be what brings it down: whose last OUTAGES - 1 tries ended so is sent alone, and given up when the
   server goes down once more;
 * a refusal (400, 413, 422): the row's own failure, at once;
-* 401, 403, 404, a redirect, a server that stays down, or `MANY_LOST` failures in a row: the run stops with the reason.
+* 401, 402, 403, 404, a redirect, a pause longer than a row may wait, a server that stays down, or `MANY_LOST` failures in a
+  row: the run stops with the reason.
 
 One event loop per client, in a thread of its own, so that it also works where another loop runs (notebooks).
 """
@@ -30,7 +31,7 @@ from urllib.parse import urlsplit
 from promptcot.errors import MissingExtra, UserError
 from promptcot.lm.base import Failure
 from promptcot.lm.connections import connector, shut
-from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, seconds, sound
+from promptcot.lm.faults import BadReply, ServerUnavailable, Trouble, message, refusal, sound, status_within
 from promptcot.lm.journal import Journal
 from promptcot.lm.limits import Bucket, Gate
 from promptcot.lm.server import Server
@@ -155,7 +156,7 @@ class Client:
             return 0, None
         try:
             return status, json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             return status, None
 
     async def get_insisting(self, path: str) -> tuple[int, Any]:
@@ -262,6 +263,8 @@ class Client:
             ) as reply:
                 raw = await reply.read()
                 status, retry_after = int(reply.status), reply.headers.get("Retry-After")
+                if "Retry-After-Ms" in reply.headers:
+                    retry_after = f"{reply.headers['Retry-After-Ms']}ms"
         except TimeoutError:
             raise Trouble("fault", "timeout", f"no reply within {self.server.timeout_s:g} s") from None
         except (OSError, errors.ClientError) as e:
@@ -274,32 +277,18 @@ class Client:
                 raise Trouble("refused", f"http_{status}", self._clean(message(raw)))
             raise self._refusal(status, raw, retry_after)
         try:
-            return json.loads(raw)
-        except ValueError as e:
-            raise BadReply(
-                "bad_reply", f"not JSON ({e}): {self._clean(raw.decode(errors='replace'))}"
-            ) from None
+            found = json.loads(raw)
+        except (ValueError, RecursionError) as e:
+            what = (
+                "a stream of events" if raw.lstrip().startswith((b"data:", b"event:")) else f"not JSON ({e})"
+            )
+            raise BadReply("bad_reply", f"{what}: {self._clean(raw.decode(errors='replace'))}") from None
+        if within := status_within(found):
+            raise self._refusal(within, raw, retry_after)
+        return found
 
     def _refusal(self, status: int, raw: bytes, retry_after: str | None) -> Exception:
-        said = self._clean(message(raw))
-        if status in (429, 503, 529):
-            return Trouble("too_much", "too_much", f"status {status}: {said}", seconds(retry_after))
-        if status >= 500 or status in (408, 409, 425):
-            return Trouble("fault", f"http_{status}", said)
-        if status in (401, 403):
-            variable = self.server.api_key_env
-            return UserError(
-                f"{self._where} answers {status}: {said}",
-                expected=f"a valid key in the environment variable {variable}" if variable else "a server without a key",
-                do="" if variable else "name the variable that holds the key in the recipe: server.api_key_env",
-            )  # fmt: skip
-        if status == 404 or 300 <= status < 400:
-            return UserError(
-                f"{self._where} answers {status}: {said}",
-                expected=f"a server that has the model {self.name!r}",
-                do="check base_url (it ends in /v1) and the model's name there (GET base_url/models lists them)",
-            )
-        return Trouble("refused", f"http_{status}", said)
+        return refusal(self.server, self.name, status, self._clean(message(raw)), retry_after)
 
     # the server as a whole
 

@@ -92,6 +92,11 @@ class OpenAIEngine(Tokens):
         return able
 
     @cached_property
+    def texts(self) -> probe.Abilities:
+        """What /completions does with texts, where there is no tokenizer here."""
+        return self.client.run(probe.completions(self.client, self.name, None))
+
+    @cached_property
     def chats(self) -> probe.Abilities:
         """What /chat/completions of this server can do.
 
@@ -136,7 +141,7 @@ class OpenAIEngine(Tokens):
         if prompt.messages is not None:
             return self.chats
         if prompt.ids is None:
-            return self.completions if self._tokenizer_path else probe.PLAIN
+            return self.completions if self._tokenizer_path else self.texts
         if not self.completions.token_ids:
             raise UserError(
                 f"the server {self.client.server.base_url} does not return token ids",

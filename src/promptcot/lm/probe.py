@@ -37,13 +37,19 @@ WITH_IDS: tuple[dict[str, Any], ...] = (
 )
 WITHOUT_IDS: tuple[dict[str, Any], ...] = (PLAINLY, LLAMA_CPP, {})
 
+# Seeds are as large as those of rows: 64 bits, sent as a signed number. A server that refuses such, or draws anew for one
+# and the same, gets the last 63 bits, or the last 31, or none. The probe's seeds lie at the ends of all these ranges.
+SEED_BITS = (64, 63, 31)
+SEEDS = ((1 << 63) + 1, (1 << 63) - 2, 0x9999_9999_9999_9999)
+
 
 @dataclass(frozen=True)
 class Abilities:
     """What one endpoint does.
 
     extras: what to add to every request to get token ids, and draws as asked for. limit: its name for max_tokens.
-    seed: the same seed repeats and another one differs. n, stop: honoured. prompt_ids: takes token ids.
+    seed_bits: of the seeds that are sent, 0 = none. seed: the same seed repeats and another one differs. n, stop:
+    honoured. prompt_ids: takes token ids.
     """
 
     path: str
@@ -52,15 +58,16 @@ class Abilities:
     prompt_ids: bool = False
     token_ids: bool = False
     logprobs: bool = False
+    seed_bits: int = 0
     seed: bool = False
     n: bool = False
     stop: bool = False
 
     def drawing(self, params: SamplingParams, seed: int, max_tokens: int) -> dict[str, Any]:
-        """The part of a request that says how to draw. Seeds are signed 64-bit numbers, as servers take them."""
+        """The part of a request that says how to draw."""
         body: dict[str, Any] = {
-            self.limit: max_tokens, "temperature": params.temperature, "top_p": params.top_p,
-            "seed": seed - (1 << 64) if seed >= 1 << 63 else seed, **self.extras,
+            self.limit: max_tokens, "temperature": params.temperature, "top_p": params.top_p, **self._seed(seed),
+            **self.extras,
         }  # fmt: skip
         if params.top_k:
             body["top_k"] = params.top_k
@@ -70,8 +77,11 @@ class Abilities:
             body["logprobs"] = True if self.path.startswith("/chat") else 1
         return body
 
-
-PLAIN = Abilities("/completions")
+    def _seed(self, seed: int) -> dict[str, int]:
+        """A row's seed as the server takes it: signed 64 bits, or the last ones; nothing where it takes none."""
+        if self.seed_bits == 64:
+            return {"seed": seed - (1 << 64) if seed >= 1 << 63 else seed}
+        return {"seed": seed % (1 << self.seed_bits)} if self.seed_bits else {}
 
 
 async def context(client: Client, model: str) -> int | None:
@@ -82,34 +92,31 @@ async def context(client: Client, model: str) -> int | None:
         return None
     names = {str(r.get("id")): r for r in rows if isinstance(r, dict)}
     row = names.get(model, {})
-    told = row.get("max_model_len") or (row.get("meta") or {}).get("n_ctx_train")
-    return int(told) if told else None
+    meta = row.get("meta")
+    said = [
+        row.get(name) for name in ("max_model_len", "context_length", "context_window", "max_context_length")
+    ]
+    said.append(meta.get("n_ctx_train") if isinstance(meta, dict) else None)
+    return next((n for n in said if type(n) is int and n > 0), None)
 
 
-async def completions(client: Client, model: str, encode: Callable[[str], Sequence[int]]) -> Abilities:
-    """What /completions does with token ids.
+async def completions(client: Client, model: str, encode: Callable[[str], Sequence[int]] | None) -> Abilities:
+    """What /completions does with token ids; without a tokenizer (`encode`) with texts alone.
 
     Raises:
         UserError: it takes no prompt of ours at all.
     """
-    ids, why = list(encode(TEXT)), ""
-    for prompt in (ids, TEXT):
-        for extras in (*WITH_IDS, *WITHOUT_IDS):
-            able = Abilities("/completions", extras, prompt_ids=prompt is ids, logprobs=True)
-            found = await _ask(client, able, {"model": model, "prompt": prompt}, replies.completion)
-            if isinstance(found, Failure):
-                why = f"{found.reason} {found.detail}"
-                continue
-            if found["prompt_tokens"] not in (None, len(ids)):
-                why = f"{len(ids)} tokens were sent, the server read {found['prompt_tokens']}"
-                continue
-            able = replace(able, token_ids=found["ids"] is not None, logprobs=found["logps"] is not None)
-            if able.token_ids or extras in WITHOUT_IDS:
-                return await _habits(
-                    client, able, {"model": model, "prompt": prompt}, replies.completion, found
-                )
+    ids, found = list(encode(TEXT)) if encode else None, ""
+    for prompt in (ids, TEXT) if ids else (TEXT,):
+        ways = [replace(way, prompt_ids=prompt is ids) for way in _ways("/completions", ids is not None)]
+        able = await _first(
+            client, ways, {"model": model, "prompt": prompt}, replies.completion, len(ids or ())
+        )
+        if isinstance(able, Abilities):
+            return able
+        found = able
     raise UserError(
-        f"the server {client.server.base_url} takes no prompts on /completions: {why}",
+        f"the server {client.server.base_url} takes no prompts on /completions: {found}",
         do="use it where messages are sent (annotate, label, selfplay, distill, evaluate)",
     )
 
@@ -121,25 +128,47 @@ async def chats(client: Client, model: str, tokenizer: bool) -> Abilities:
         UserError: it takes no messages of ours at all.
     """
     body = {"model": model, "messages": [{"role": "user", "content": TEXT}]}
-    why = ""
-    for extras in (*WITH_IDS, *WITHOUT_IDS) if tokenizer else WITHOUT_IDS:
-        for limit in ("max_tokens", "max_completion_tokens"):
-            able = Abilities("/chat/completions", extras, limit, logprobs=tokenizer)
-            found = await _ask(client, able, body, replies.chat)
-            if isinstance(found, Failure):
-                why = f"{found.reason} {found.detail}"
-                continue
-            able = replace(able, token_ids=found["ids"] is not None, logprobs=found["logps"] is not None)
-            if able.token_ids or extras in WITHOUT_IDS:
-                return await _habits(client, able, body, replies.chat, found)
+    ways = _ways("/chat/completions", tokenizer, ("max_tokens", "max_completion_tokens"))
+    able = await _first(client, ways, body, replies.chat)
+    if isinstance(able, Abilities):
+        return able
     raise UserError(
-        f"the server {client.server.base_url} takes no messages: {why}",
+        f"the server {client.server.base_url} takes no messages: {able}",
         do="check the model's name and limits",
     )
 
 
+def _ways(path: str, tokenizer: bool, limits: Sequence[str] = ("max_tokens",)) -> list[Abilities]:
+    """How to ask, from the best way to the one that says least. The seed is a small one here."""
+    small = min(SEED_BITS)
+    asked = [(extras, True, small) for extras in (*WITH_IDS, *WITHOUT_IDS)] if tokenizer else []
+    asked += [(extras, False, bits) for bits in (small, 0) for extras in WITHOUT_IDS]
+    return [
+        Abilities(path, extras, limit, logprobs=logprobs, seed_bits=bits)
+        for extras, logprobs, bits in asked
+        for limit in limits
+    ]
+
+
+async def _first(
+    client: Client, ways: Sequence[Abilities], body: dict[str, Any], read: Callable[[Any], replies.Reply], tokens: int = 0
+) -> Abilities | str:  # fmt: skip
+    """The first way that works, with what it can do; else why the last one did not. tokens: of the prompt, where known."""
+    why = ""
+    for able in ways:
+        found = await _ask(client, able, body, read)
+        if isinstance(found, Failure):
+            why = f"{found.reason} {found.detail}"
+        elif tokens and found["prompt_tokens"] not in (None, tokens):
+            why = f"{tokens} tokens were sent, the server read {found['prompt_tokens']}"
+        elif found["ids"] is not None or able.extras in WITHOUT_IDS:
+            able = replace(able, token_ids=found["ids"] is not None, logprobs=found["logps"] is not None)
+            return await _habits(client, able, body, read, found)
+    return why
+
+
 async def _ask(
-    client: Client, able: Abilities, body: dict[str, Any], read: Callable[[Any], replies.Reply], seed: int = 1,
+    client: Client, able: Abilities, body: dict[str, Any], read: Callable[[Any], replies.Reply], seed: int = SEEDS[0],
     stop: str = "", **more: Any,
 ) -> replies.Reply | Failure:  # fmt: skip
     params = SamplingParams(max_tokens=TOKENS, stop=(stop,) if stop else ())
@@ -149,27 +178,45 @@ async def _ask(
 
 
 async def _habits(
-    client: Client,
-    able: Abilities,
-    body: dict[str, Any],
-    read: Callable[[Any], replies.Reply],
-    first: replies.Reply,
-) -> Abilities:
-    """Does it honour seed, n and stop? Judged by texts, against the first reply to the same request."""
-    again = await _ask(client, able, body, read)
-    other = [await _ask(client, able, body, read, seed=seed) for seed in (2, 3)]
-    texts = [None if isinstance(x, Failure) else x["text"] for x in (again, *other)]
-    seed = texts[0] == first["text"] and any(t != first["text"] for t in texts[1:])
+    client: Client, able: Abilities, body: dict[str, Any], read: Callable[[Any], replies.Reply], first: replies.Reply,
+) -> Abilities:  # fmt: skip
+    """Does it honour seed, n and stop? Judged by texts; `first` is its reply to the same request."""
+    text = first["text"]
+    if able.seed_bits:
+        able, text = await _seeds(client, able, body, read, text)
     two = await client.ask(
         able.path,
-        {**body, **able.drawing(SamplingParams(max_tokens=1), 1, 1), "n": 2},
+        {**body, **able.drawing(SamplingParams(max_tokens=1), SEEDS[0], 1), "n": 2},
         _count_choices,
         probe=True,
     )
-    half = first["text"][len(first["text"]) // 2 :][:2]
+    half = text[len(text) // 2 :][:2]
     cut = await _ask(client, able, body, read, stop=half) if half else None
     stop = isinstance(cut, dict) and half not in cut["text"]
-    return replace(able, seed=seed, n=two == 2, stop=stop)
+    return replace(able, n=two == 2, stop=stop)
+
+
+async def _seeds(
+    client: Client, able: Abilities, body: dict[str, Any], read: Callable[[Any], replies.Reply], text: str
+) -> tuple[Abilities, str]:  # fmt: skip
+    """The widest seeds that the server takes and draws from, else the widest that it takes, else none; and what it drew
+    with the first of `SEEDS` (`text`: with its last bits)."""
+    taken = replace(able, seed_bits=0)
+    for bits in SEED_BITS:
+        tried, texts = replace(able, seed_bits=bits), []
+        for seed in (*SEEDS, *SEEDS[:2]):
+            found = await _ask(client, tried, body, read, seed=seed)
+            if isinstance(found, Failure):
+                break
+            texts.append(found["text"])
+        else:
+            if texts[3:] == texts[:2] and len(set(texts)) > 1:
+                return replace(tried, seed=True), texts[0]
+            if not taken.seed_bits:
+                taken, text = tried, texts[0]
+            if len(set(texts)) == 1:
+                break  # nothing tells its draws apart (thoughts that are not shown, say)
+    return taken, text
 
 
 def _count_choices(reply: Any) -> int:
@@ -245,7 +292,7 @@ async def _self_test(client: Client, model: str, ids: list[int], able: Abilities
 def compare(scored: Sequence[float | None], start: int, sampled: Sequence[float]) -> str:
     """What is wrong with `scored`, whose tokens from `start` on were drawn with the log-probs `sampled`; "" = nothing."""
     tail = [x for x in scored[start:] if x is not None]
-    if len(tail) != len(sampled):
+    if not sampled or len(tail) != len(sampled):
         return f"{len(tail)} log-probs for {len(sampled)} sampled tokens"
     gap = _mean_gap(tail, sampled)
     if gap <= TOLERANCE:

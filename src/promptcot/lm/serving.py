@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -26,6 +28,10 @@ NEUTRAL: dict[str, Any] = {
     "spaces_between_special_tokens": False, "include_stop_str_in_output": False, "add_special_tokens": False,
     "top_logprobs": 0, "top_k": 0,
 }  # fmt: skip
+
+
+MOST_ROWS = 4096  # of one request
+MOST_STOPS = 16
 
 
 class BadRequest(ValueError):
@@ -59,6 +65,26 @@ class Request:
         return (self.seed + choice) % (1 << 64)
 
 
+def parse(raw: bytes) -> Any:
+    """The JSON of a body.
+
+    Raises:
+        BadRequest: it is none, or holds a text or a number that JSON can write and nobody can use.
+    """
+    try:
+        body = json.loads(raw, parse_constant=_no_number)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("a text holds half of a surrogate pair") from None
+    except (ValueError, RecursionError) as e:
+        raise BadRequest(f"the body is not JSON that can be read: {e}") from None
+    return body
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
 def read_request(body: Any, chat: bool) -> Request:
     """The request in a JSON body.
 
@@ -70,7 +96,7 @@ def read_request(body: Any, chat: bool) -> Request:
     given = {k: v for k, v in body.items() if v is not None and NEUTRAL.get(k, ...) != v}
     unknown = set(given) - TAKEN - (CHAT if chat else COMPLETIONS)
     if unknown:
-        raise BadRequest(f"not supported here: {', '.join(sorted(unknown))}")
+        raise BadRequest(f"not supported here: {_said(', '.join(sorted(unknown)))}")
     if (
         given.get("top_logprobs")
         or (not chat and _whole(given, "logprobs", 0) > 1)
@@ -79,69 +105,87 @@ def read_request(body: Any, chat: bool) -> Request:
         raise BadRequest(
             "only the log-probs of the tokens themselves are given (logprobs <= 1, prompt_logprobs 0)"
         )
-    prompts = () if chat else _prompts(given.get("prompt"))
+    prompts, n = () if chat else _prompts(given.get("prompt")), _whole(given, "n", 1, least=1)
+    if n * max(1, len(prompts)) > MOST_ROWS:
+        raise BadRequest(
+            f"{_said(n)} choices for each of {max(1, len(prompts))} prompts: at most {MOST_ROWS} in all"
+        )
+    _text(given, "user", "")
     return Request(
         model=_text(given, "model"), prompts=prompts, messages=_messages(given.get("messages")) if chat else None,
-        params=_params(given, chat), n=_whole(given, "n", 1, least=1),
+        params=_params(given, chat), n=n,
         seed=_whole(given, "seed", secrets.randbits(64), least=-(1 << 63)) % (1 << 64),
-        logprobs=bool(given.get("logprobs")) if chat else "logprobs" in given, echo=bool(given.get("echo")),
-        prompt_logprobs="prompt_logprobs" in given, token_ids=bool(given.get("return_token_ids")),
-        ids_as_tokens=bool(given.get("return_tokens_as_token_ids")),
-        skip_special=bool(given.get("skip_special_tokens", True)),
+        logprobs=_flag(given, "logprobs") if chat else "logprobs" in given, echo=_flag(given, "echo"),
+        prompt_logprobs="prompt_logprobs" in given, token_ids=_flag(given, "return_token_ids"),
+        ids_as_tokens=_flag(given, "return_tokens_as_token_ids"),
+        skip_special=_flag(given, "skip_special_tokens", True),
     )  # fmt: skip
 
 
 def _params(given: dict[str, Any], chat: bool) -> SamplingParams | None:
-    asked = given.get("max_completion_tokens", given.get("max_tokens"))
-    limit = (1 << 30 if chat else 16) if asked is None else asked
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise BadRequest(f"max_tokens {limit!r}: a whole number, at least 0")
-    if limit == 0:
-        return None
+    name = "max_completion_tokens" if "max_completion_tokens" in given else "max_tokens"
+    limit = _whole(given, name, 1 << 30 if chat else 16)
     stop = given.get("stop", [])
     stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(s, str) for s in stops):
-        raise BadRequest("stop: a text or a list of texts")
-    top_k = _whole(given, "top_k", 0, least=-1)
+    if not isinstance(stops, list) or len(stops) > MOST_STOPS or not all(isinstance(s, str) for s in stops):
+        raise BadRequest(f"stop {_said(stop)}: a text or a list of at most {MOST_STOPS} texts")
     params = SamplingParams(
-        _real(given, "temperature", 1.0), _real(given, "top_p", 1.0), max(top_k, 0), limit, tuple(stops)
-    )
+        _real(given, "temperature", 1.0), _real(given, "top_p", 1.0), max(0, _whole(given, "top_k", 0, least=-1)),
+        max(1, limit), tuple(stops),
+    )  # fmt: skip
     try:
         check_params(params)
     except ValueError as e:
         raise BadRequest(str(e)) from None
-    return params
+    return params if limit else None
 
 
-def _text(given: dict[str, Any], name: str) -> str:
-    if not isinstance(given.get(name), str):
-        raise BadRequest(f"{name} is missing or no text")
-    return str(given[name])
+def _said(value: Any) -> str:
+    said = value if isinstance(value, str) else repr(value)
+    return said if len(said) <= 100 else f"{said[:100]}..."
+
+
+def _text(given: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = given.get(name, default)
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} {_said(value)}: a text" if name in given else f"{name} is missing")
+    return value
+
+
+def _flag(given: dict[str, Any], name: str, default: bool = False) -> bool:
+    value = given.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name} {_said(value)}: true or false")
+    return value
 
 
 def _whole(given: dict[str, Any], name: str, default: int, least: int = 0) -> int:
     value = given.get(name, default)
-    if isinstance(value, bool):
-        value = int(value)
-    if not isinstance(value, int) or value < least:
-        raise BadRequest(f"{name} {value!r}: a whole number, at least {least}")
-    return value
+    if not _is_whole(value) or value < least:
+        raise BadRequest(f"{name} {_said(value)}: a whole number, at least {least}")
+    return int(value)
 
 
 def _real(given: dict[str, Any], name: str, default: float) -> float:
     value = given.get(name, default)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise BadRequest(f"{name} {value!r}: a number")
-    return float(value)
+    if _is_whole(value) and abs(value) < 1 << 64:
+        value = float(value)
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise BadRequest(f"{name} {_said(value)}: a number")
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _prompts(prompt: Any) -> tuple[str | tuple[int, ...], ...]:
-    rows = prompt if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else [prompt]
+    rows = prompt if isinstance(prompt, list) and prompt and not _is_whole(prompt[0]) else [prompt]
     found: list[str | tuple[int, ...]] = []
     for row in rows:
         if isinstance(row, str):
             found.append(row)
-        elif isinstance(row, list) and row and all(isinstance(i, int) and i >= 0 for i in row):
+        elif isinstance(row, list) and row and all(map(_is_whole, row)):
             found.append(tuple(row))
         else:
             raise BadRequest("prompt: a text, a list of token ids, or a list of these")
@@ -155,6 +199,8 @@ def _messages(given: Any) -> tuple[tuple[str, str], ...]:
     for turn in given:
         if not isinstance(turn, dict) or not all(isinstance(turn.get(k), str) for k in ("role", "content")):
             raise BadRequest("a message needs a role and a content, both texts")
+        if unknown := {name for name, value in turn.items() if value} - {"role", "content", "name"}:
+            raise BadRequest(f"not supported in a message: {_said(', '.join(sorted(unknown)))}")
         turns.append((turn["role"], turn["content"]))
     return tuple(turns)
 

@@ -57,8 +57,10 @@ class Tokens:
         """Token ids of a conversation, ready for the assistant's turn.
 
         Raises:
-            UserError: the tokenizer has no chat template.
+            UserError: the tokenizer has no chat template, or that refuses these turns.
         """
+        from jinja2 import TemplateError
+
         if self.tokenizer.chat_template is None:
             raise UserError(
                 f"messages were given, but the tokenizer of {self.name} has no chat template",
@@ -66,8 +68,13 @@ class Tokens:
                 "or put a chat_template.jinja next to the model's tokenizer files",
             )
         turns = [{"role": role, "content": content} for role, content in messages]
-        return tuple(
-            self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
+        try:
+            return tuple(
+                self.tokenizer.apply_chat_template(
+                    turns, add_generation_prompt=True, tokenize=True, return_dict=False
+                )
             )
-        )
+        except TemplateError as e:
+            raise UserError(
+                f"the chat template of {self.name} refuses the turns {[role for role, _ in messages]}: {e}"
+            ) from None

@@ -24,9 +24,9 @@ from promptcot.lm.base import (
     SamplingParams,
     SpanScore,
 )
-from promptcot.lm.checks import check_params, check_prompt
-from promptcot.lm.decode import Draw, Job, draw
-from promptcot.lm.layout import lay_out
+from promptcot.lm.checks import check_ids, check_params, check_prompt
+from promptcot.lm.decode import Draw, Job, Rule, draw
+from promptcot.lm.layout import Layout, lay_out
 from promptcot.lm.scoring import LOGITS_AT_ONCE, score_all
 from promptcot.lm.stopping import Stops, make_stops
 from promptcot.lm.tokens import Tokens
@@ -34,6 +34,7 @@ from promptcot.lm.tokens import Tokens
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICES = ("auto", "cpu", "cuda")
 CPU_SCORING_TOKENS = 2048  # larger passes leave the processor's caches and are slower
+RULES_KEPT = 64
 
 
 class TransformersEngine(Tokens):
@@ -79,6 +80,8 @@ class TransformersEngine(Tokens):
         self.model, self.tokenizer, self.name, self.batch_tokens = model, tokenizer, name, batch_tokens
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.max_context = int(model.config.get_text_config(decoder=True).max_position_embeddings)
+        self.vocabulary = int(model.get_input_embeddings().num_embeddings)
+        self._rules: dict[Any, Rule] = {}
         self._usage = {"prompt_tokens": 0, "sampled_tokens": 0, "scored_tokens": 0}
 
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Sample]:
@@ -91,36 +94,48 @@ class TransformersEngine(Tokens):
 
         Raises:
             ContextOverflow: a prompt leaves no room for a token.
-            ValueError: a prompt without exactly one of ids, text and messages, or impossible `params`.
+            UserError: messages, and nothing that would end a turn.
+            ValueError: a prompt without exactly one of ids, text and messages, an id that is no token, or impossible
+                `params`.
         """
-        return [self._sample(row) for row in self.draws(prompts, params)]
-
-    def draws(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Draw]:
-        """What `sample` draws, token by token, the terminator included."""
-        check_params(params)
-        stops = self._stops(params.stop)
-        jobs = [self._job(prompt, params.max_tokens) for prompt in prompts]
+        jobs = self.jobs(prompts, params)
         with self._evaluating():
-            return draw(self.model, jobs, params, stops, self.batch_tokens)
+            return [self._sample(row) for row in draw(self.model, jobs, self.batch_tokens)]
+
+    def jobs(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[Job]:
+        """What `sample` is asked for, checked and in token ids."""
+        check_params(params)
+        rule = self._rule(params)
+        return [self._job(prompt, params.max_tokens, rule) for prompt in prompts]
 
     def score(self, sequences: Sequence[Sequence[Part]]) -> list[dict[str, SpanScore]]:
         """Per sequence, sum of log-probs (float32 softmax, float64 sum) and token count of every scored part.
 
         Raises:
             ContextOverflow: a sequence is longer than the context; nothing is ever cut.
-            ValueError: two scored parts of a sequence share a name, or one covers position 0.
+            ValueError: two scored parts of a sequence share a name, one covers position 0, or an id is no token.
         """
-        layouts = [lay_out(parts, self.max_context) for parts in sequences]
+        return self.score_layouts([self.layout(parts) for parts in sequences])
+
+    def score_layouts(self, layouts: Sequence[Layout]) -> list[dict[str, SpanScore]]:
+        """As `score`, of sequences that `layout` has checked."""
         self._usage["scored_tokens"] += sum(len(x.ids) for x in layouts)
         with self._evaluating():
-            return score_all(self.model, layouts, self._scoring_tokens())
+            return score_all(self.model, layouts, self.scoring_tokens)
+
+    def layout(self, parts: Sequence[Part]) -> Layout:
+        """A sequence that `score` is asked for, checked; raises as it does."""
+        made = lay_out(parts, self.max_context)
+        check_ids(made.ids, self.vocabulary)
+        return made
 
     def usage(self) -> dict[str, int]:
         """Tokens since start: of prompts as given, drawn (terminators included), and in scored sequences."""
         return dict(self._usage)
 
-    def _job(self, prompt: Prompt, max_tokens: int) -> Job:
+    def _job(self, prompt: Prompt, max_tokens: int, rule: Rule) -> Job:
         ids = self._ids(prompt)
+        check_ids(ids, self.vocabulary)
         room = self.max_context - len(ids)
         if room < 1:
             raise ContextOverflow(
@@ -130,7 +145,13 @@ class TransformersEngine(Tokens):
             )
         if not ids:
             raise ValueError("a prompt has no tokens: the model has nothing to continue")
-        return Job(ids, prompt.seed, min(max_tokens, room))
+        if prompt.messages is not None and not (rule.stops.ids or rule.stops.texts):
+            raise UserError(
+                f"nothing ends a turn of {self.name}: its tokenizer, config.json and generation_config.json name no end token",
+                expected="an end token: without one every answer runs into the limit",
+                do="write the model's eos_token into its tokenizer_config.json",
+            )
+        return Job(ids, prompt.seed, min(max_tokens, room), rule)
 
     def _ids(self, prompt: Prompt) -> tuple[int, ...]:
         check_prompt(prompt)
@@ -143,6 +164,17 @@ class TransformersEngine(Tokens):
         self._usage["sampled_tokens"] += row.drawn_tokens
         text = self.decode(row.ids) if row.text is None else row.text
         return Sample(text, tuple(row.ids), row.logq, row.finish, len(row.job.prompt))
+
+    def _rule(self, params: SamplingParams) -> Rule:
+        """One object for equal parameters: rows that have it are drawn together."""
+        key = params.temperature, params.top_p, params.top_k, params.stop
+        if key in self._rules:
+            return self._rules[key]
+        if len(self._rules) >= RULES_KEPT:
+            self._rules.clear()
+        return self._rules.setdefault(
+            key, Rule.of(params, self._stops(params.stop))
+        )  # threads may be here together
 
     def _stops(self, stop: tuple[str, ...]) -> Stops:
         special = self.tokenizer.get_added_vocab()
@@ -162,10 +194,11 @@ class TransformersEngine(Tokens):
             found.update([] if ids is None else [ids] if isinstance(ids, int) else ids)
         return frozenset(found)
 
-    def _scoring_tokens(self) -> int:
-        vocabulary = int(self.model.config.get_text_config(decoder=True).vocab_size)
+    @property
+    def scoring_tokens(self) -> int:
+        """Padded tokens in one pass of `score` at most."""
         best = CPU_SCORING_TOKENS if self.model.device.type == "cpu" else self.batch_tokens
-        return min(best, self.batch_tokens, LOGITS_AT_ONCE // vocabulary)
+        return min(best, self.batch_tokens, LOGITS_AT_ONCE // self.vocabulary)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

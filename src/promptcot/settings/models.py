@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from promptcot.errors import UserError
 from promptcot.lm.base import EngineSpec, SamplingParams
 from promptcot.lm.server import VLLM, Server
 from promptcot.settings.base import Positive, Section, free
 from promptcot.verify.sandbox.backends import Choice
+from promptcot.verify.sandbox.packages import names
 
 
 class Model(Section):
@@ -74,9 +76,20 @@ class Sampling(Section):
 
 
 class Rules(Section):
-    """How programs are run. sandbox "auto" takes bwrap, else landlock, else refuses; "unsafe" is limits only."""
+    """How programs are run. sandbox "auto" takes bwrap, else landlock, else refuses; "unsafe" is limits only. output_kb:
+    more where a test expects more. packages: installed ones that programs may import besides the standard library, by
+    the names that pip has for them (docs/verification-programs.md says what they cost)."""
 
     sandbox: Choice = "auto"
     wall_s: Positive = 6.0
     memory_mb: PositiveInt = 1024
     output_kb: PositiveInt = 256
+    packages: list[str] = Field(default_factory=list)
+
+    @field_validator("packages")
+    @classmethod
+    def _by_their_names(cls, given: list[str]) -> list[str]:
+        try:
+            return list(names(given))
+        except UserError as error:
+            raise ValueError(f"{error.seen}; expected {error.expected}") from None

@@ -87,7 +87,7 @@ def _attempts(
     return ctx.map(
         NAME, f"difficulty_{who}", Rollout, asked, fn,
         params={"model": model.key(), "sampling": sampling.key(), "greedy": greedy, "templates": style},
-        inputs={"problems": digest([a.id for a in asked]), "model": model_key(spec.model)},
+        inputs={"problems": digest([a.id for a in asked]), "model": model_key(spec.model)}, version=2,
     )  # fmt: skip
 
 

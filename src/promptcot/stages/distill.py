@@ -77,6 +77,6 @@ def train(
     tokens, start = beginning(worker, spec)
     rows = []
     for t in traces:
-        prompt = tokens.prompt(get(t.domain, style).solve_messages(t.prompt))
+        prompt = tokens.chat_ids(get(t.domain, style).solve_messages(t.prompt))
         rows.append(Row(*labelled([Part("x", prompt, False), Part("y", tokens.turn(prompt, t.response))])))
     return launch.run(settings.launch, sft, out, rows, start, settings)

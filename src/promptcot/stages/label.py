@@ -98,7 +98,7 @@ def draw(
             for ask in asks(NAME, [p], settings.samples if p.id in code else first + size)[first:]
         ]
         name = "attempts" if wave == 1 else f"attempts{wave}"
-        steps.append(ctx.map(NAME, name, Rollout, rows, solve, params=params, inputs=inputs, version=2))
+        steps.append(ctx.map(NAME, name, Rollout, rows, solve, params=params, inputs=inputs, version=3))
         if wave == len(waves):
             break
         first += size
@@ -152,7 +152,7 @@ def make_suites(
     }  # fmt: skip
     tests = ctx.map(
         NAME, "tests", Rollout, asks(f"{NAME}-tests", code, settings.tests), write, params=params,
-        inputs={"problems": inputs["problems"], "model": model_key(spec.model)}, version=2,
+        inputs={"problems": inputs["problems"], "model": model_key(spec.model)}, version=3,
     )  # fmt: skip
     evidence = {k: v for k, v in settings.vetting.key().items() if k not in ("weak", "needs_checker")}
     programs = {p.id: [a for a in answers[p.id] if a is not None] for p in code}
@@ -160,7 +160,7 @@ def make_suites(
     return ctx.map(
         NAME, "suites", Suite, suite_asks(code, programs, tests), vetting,
         params={**evidence, "min_tests": settings.min_tests, "programs": ctx.recipe.programs.key()},
-        inputs={**inputs, "tests": tests.digest}, version=2,
+        inputs={**inputs, "tests": tests.digest}, version=3,
     )  # fmt: skip
 
 

@@ -160,9 +160,9 @@ class Play:
             fit, rows=taught, spec=settings.model.spec(weights), settings=settings, style=self.style, rules=self.rules
         )  # fmt: skip
         params = {**settings.training.key(), "start": settings.model.key(), "templates": self.style, **extra}
-        self.ctx.artifacts(
-            NAME, [(f"solver{r}", job, params, {name: made.digest, "model": model_key(weights)})], version=2
-        )
+        inputs = {name: made.digest, "model": model_key(weights)}
+        version = 3 if settings.method == "grpo" else 2  # which judges programs itself
+        self.ctx.artifacts(NAME, [(f"solver{r}", job, params, inputs)], version=version)
         return rollouts, made
 
     def rollouts(self, r: int, problems: Sequence[Posed]) -> list[Step[Rollout]]:

@@ -28,7 +28,7 @@ def fit_dpo(
     tokens, start = beginning(worker, spec)
     pairs = []
     for p in rows:
-        prompt = tokens.prompt(get(p.domain, style).solve_messages(p.prompt))
+        prompt = tokens.chat_ids(get(p.domain, style).solve_messages(p.prompt))
         rejected = tokens.turn(prompt, p.rejected, ended=not p.truncated)
         pairs.append(IdPair(prompt, tokens.turn(prompt, p.chosen), rejected))
     return launch.run(settings.training.launch, dpo, out, pairs, start, settings.training)
@@ -50,7 +50,7 @@ def fit_grpo(
 
     tokens, start = beginning(worker, spec)
     asked = [get(row.domain, style).solve_messages(row.problem) for row in rows]
-    tasks = [Task(messages, len(tokens.prompt(messages))) for messages in asked]
+    tasks = [Task(messages, len(tokens.chat_ids(messages))) for messages in asked]
     judged = partial(reward, tasks=rows, settings=settings, style=style, rules=rules)
     return launch.run(
         settings.training.launch, grpo, out, tasks, judged, settings.sampling.params(), start, settings.training,

@@ -25,12 +25,12 @@ def rules_for(ctx: Context, rows: Sequence[Seed | Problem | Task]) -> Rules:
     two ways without a word. The steps' headers name the back end.
 
     Raises:
-        UserError: there is no sandbox here, with what to do.
+        UserError: there is no sandbox here, or a package is missing, with what to do.
     """
     rules = ctx.recipe.programs
     if not any(get(row.domain, ctx.recipe.templates).answer_kind == "tests" for row in rows):
         return rules
-    backend = choose(rules.sandbox)
+    backend = choose(rules.sandbox, tuple(rules.packages))
     ctx.run.facts["program_runner"] = str(backend)
     return rules.model_copy(update={"sandbox": backend.name})
 
@@ -42,6 +42,7 @@ def limits(rules: Rules) -> Limits:
         cpu_s=rules.wall_s + 1,
         memory_mb=rules.memory_mb,
         output_bytes=rules.output_kb * 1024,
+        packages=tuple(rules.packages),
     )
 
 

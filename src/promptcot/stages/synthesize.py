@@ -67,7 +67,7 @@ def take_over(ctx: Context, settings: Synthesize, path: str) -> None:
     step = ctx.table(
         NAME, "problems", Problem, lambda: read_problems(path, settings, domain, ctx.reporter.line),
         params={"fields": settings.fields, "problems": settings.problems, "domain": domain},
-        inputs={"file": file_digest(path, "synthesize.path")}, version=2,
+        inputs={"file": file_digest(path, "synthesize.path")}, version=3,
     )  # fmt: skip
     totals = step.totals()
     if not totals["rows_out"]:

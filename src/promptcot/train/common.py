@@ -16,6 +16,7 @@ from promptcot.lm.adapters import FILE as ADAPTER_FILE
 from promptcot.lm.adapters import Adapter, attach
 from promptcot.settings import LoRA, Training
 from promptcot.train import checkpoints, shards
+from promptcot.train.tokens import check_end
 
 TRAINER = ".trainer"  # what the trainer keeps while it runs: checkpoints, the data of a launched training
 
@@ -114,7 +115,7 @@ def load(model: str, lora: LoRA | None = None) -> tuple[Any, Any]:
 
     Raises:
         MissingExtra: torch or transformers is not installed.
-        UserError: nothing loadable is there, or the adapter to go on with has another rank.
+        UserError: nothing loadable is there, the tokenizer has no end token, or the adapter to go on with has another rank.
     """
     try:
         from transformers import AutoTokenizer
@@ -122,8 +123,18 @@ def load(model: str, lora: LoRA | None = None) -> tuple[Any, Any]:
         from promptcot.lm import transformers
     except ImportError:
         raise MissingExtra("transformers", "train") from None
-    if not goes_on(model, lora):
-        return transformers.load(model, "float32", "cpu")
+    if goes_on(model, lora):
+        lm, tokenizer = _adapter(model, lora), AutoTokenizer.from_pretrained(model)
+    else:
+        lm, tokenizer = transformers.load(model, "float32", "cpu")
+    check_end(tokenizer, model, lm.get_input_embeddings().num_embeddings)
+    return lm, tokenizer
+
+
+def _adapter(model: str, lora: LoRA | None) -> Any:
+    """The adapter in `model`, trainable, on its base."""
+    from promptcot.lm import transformers
+
     adapter = Adapter.of(model)
     assert adapter is not None
     assert lora is not None
@@ -133,7 +144,7 @@ def load(model: str, lora: LoRA | None = None) -> tuple[Any, Any]:
             expected="the same rank in every training of a model that keeps its adapter (lora.merge: false)",
         )
     base, _ = transformers.load(adapter.base, "float32", "cpu")
-    return attach(base, adapter, trainable=True), AutoTokenizer.from_pretrained(model)
+    return attach(base, adapter, trainable=True)
 
 
 def goes_on(model: str, lora: LoRA | None) -> bool:

@@ -9,43 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from promptcot.errors import MissingExtra, UserError
+from promptcot.errors import UserError
+from promptcot.lm import tokens
 
 THINK = "<think>"
 
 
-class Tokens:
-    """Texts to ids, as the engine of the same directory would make them."""
+class Tokens(tokens.Tokens):
+    """Texts to ids, as the engine of the same directory would make them.
+
+    Raises:
+        UserError: there is no tokenizer, or it has no end token.
+    """
 
     def __init__(self, model: str) -> None:
-        try:
-            from transformers import AutoTokenizer
-        except ImportError:
-            raise MissingExtra("transformers", "train") from None
-        self.model = model
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Ids of `text`, special tokens written in it recognised, none added."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def prompt(self, messages: Sequence[tuple[str, str]]) -> tuple[int, ...]:
-        """Ids of a conversation, ready for the assistant's turn.
-
-        Raises:
-            UserError: the tokenizer has no chat template.
-        """
-        if self.tokenizer.chat_template is None:
-            raise UserError(
-                f"the tokenizer of {self.model} has no chat template",
-                do="put a chat_template.jinja next to its files, or train an instruction-tuned model",
-            )
-        turns = [{"role": role, "content": content} for role, content in messages]
-        return tuple(
-            self.tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-        )
+        self.name, self.tokenizer = model, tokens.load_tokenizer(model)
+        check_end(self.tokenizer, model)
 
     def turn(self, prompt: Sequence[int], text: str, ended: bool = True) -> tuple[int, ...]:
         """Ids of the assistant's `text` behind `prompt`, with the end of the turn unless it was cut off.
@@ -54,8 +33,30 @@ class Tokens:
         more continues what the prompt began.
         """
         if text.lstrip().startswith(THINK):
-            opened = self.tokenizer.decode(list(prompt[-8:]), skip_special_tokens=False).rstrip()
+            opened = self.decode(prompt[-8:]).rstrip()
             if opened.endswith(THINK):
                 text = text.lstrip().removeprefix(THINK).lstrip("\n")
-        end = self.tokenizer.eos_token_id
-        return self.encode(text) + ((end,) if ended and end is not None else ())
+        return self.encode(text) + (self.end_ids if ended else ())
+
+
+def check_end(tokenizer: Any, model: str, vocabulary: int | None = None) -> None:
+    """Refuses a tokenizer whose end of a turn cannot be trained.
+
+    Args:
+        tokenizer: Of the model.
+        model: Its directory or name.
+        vocabulary: How many tokens the model has, where that is known.
+
+    Raises:
+        UserError: it has no end token, or one that the model does not have.
+    """
+    end = tokenizer.eos_token_id
+    if end is not None and (vocabulary is None or end < vocabulary):
+        return
+    raise UserError(
+        f"the tokenizer of {model} has no end token (eos_token)"
+        if end is None
+        else f"the end token {tokenizer.eos_token!r} of {model} has the id {end}, and the model {vocabulary} tokens",
+        expected="an end token of the model: no row could say where an answer ends, and what is trained would never stop",
+        do='name it in its tokenizer_config.json, as "eos_token": "<|im_end|>" for a template that ends turns so',
+    )

@@ -8,13 +8,12 @@ package) is not the item's fault and raises everywhere: an infrastructure failur
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from promptcot.errors import UserError
 from promptcot.records import UnitTest, Verdict
-from promptcot.verify import answers, programs
+from promptcot.verify import answers, outputs, programs
 from promptcot.verify.sandbox import Choice, Limits
 
 _MEND = "correct the item in its file, or leave it out"
@@ -130,7 +129,9 @@ def suite_flaw(
         return "there are none"
     if not any(test.output.strip() for test in suite.tests):
         return "every expected output is blank, so a program that does nothing passes"
-    compare = programs.same_result if suite.function else programs.same_output
+    if flaw := programs.oversized(suite.tests, suite.function):
+        return flaw
+    compare = outputs.same_result if suite.function else outputs.same_output
     spoilt: list[UnitTest] = []
     for i, test in enumerate(suite.tests):
         if not compare(test.output, test.output):
@@ -155,4 +156,4 @@ def suite_flaw(
 
 def _perturbed(output: str, is_json: bool) -> str:
     """Another output: with a 7 behind it, or as a list of itself and 7."""
-    return json.dumps([json.loads(output), 7]) if is_json else f"{output.rstrip()}7"
+    return f"[{output}, 7]" if is_json else f"{output.rstrip()}7"

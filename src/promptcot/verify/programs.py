@@ -1,19 +1,17 @@
-"""Does a program pass its tests? Extraction, comparison and verdict; the running itself is in `sandbox`.
-
-The comparison is LiveCodeBench's (its `testing_util.py`) for programs that read stdin and for functions that are
-called. Where its verdicts differ from these, and why: docs/verification-programs.md.
-"""
+"""Does a program pass its tests? Extraction and verdict; comparing is in `outputs`, the running itself in `sandbox`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from dataclasses import replace
+from reprlib import repr as short
 from typing import Literal
 
 from promptcot.errors import UserError
 from promptcot.records import UnitTest, Verdict
 from promptcot.verify.answers import after_thinking
+from promptcot.verify.fences import fenced_blocks
+from promptcot.verify.outputs import read_json, same_output, same_result
 from promptcot.verify.sandbox import TESTS_PER_JOB, Choice, Limits, Run, run_program
 
 Mode = Literal["judge", "lcb"]
@@ -24,7 +22,8 @@ CODES: dict[str, bool | int] = {
 
 
 def extract_program(text: str, mode: Mode = "judge") -> str | None:
-    """The last closed fenced code block after the thinking; None if there is none or it is blank.
+    """The program in an answer, after the thinking: the last fenced block that says it is Python, or else the last
+    one; a closed one rather than one that the text ends in. None if there is none, or only blank ones.
 
     With `lcb`, what stands between the last two lines that hold a fence, as LiveCodeBench takes it: an odd number
     of fences gives it the wrong block.
@@ -34,72 +33,16 @@ def extract_program(text: str, mode: Mode = "judge") -> str | None:
         return None
     if mode == "lcb":
         code = _between_last_fences(answer)
-    else:
-        blocks = fenced_blocks(answer)
-        code = blocks[-1][1] if blocks else ""
-    return code if code.strip() else None
+        return code if code.strip() else None
+    blocks = [block for block in fenced_blocks(answer) if block.content.strip()]
+    best = max(reversed(blocks), key=lambda block: (block.is_python, block.closed), default=None)
+    return best.content if best else None
 
 
 def _between_last_fences(text: str) -> str:
     lines = text.split("\n")
     fences = [i for i, line in enumerate(lines) if "```" in line]
     return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) > 1 else ""
-
-
-def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """All closed fenced blocks as (language, content), in order. An opening fence restarts an unclosed block."""
-    blocks: list[tuple[str, str]] = []
-    language = ""
-    lines: list[str] | None = None
-    for line in text.split("\n"):
-        info = _fence_info(line)
-        if info is None:
-            if lines is not None:
-                lines.append(line)
-        elif lines is not None and not info:
-            blocks.append((language, "\n".join(lines) + "\n"))
-            lines = None
-        else:
-            language, lines = info, []
-    return blocks
-
-
-def _fence_info(line: str) -> str | None:
-    """The language of a fence line, empty if it names none; None if the line is no fence."""
-    stripped = line.strip()
-    info = stripped.lstrip("`")
-    if not stripped.startswith("```") or "`" in info:
-        return None
-    return info.split()[0].lower() if info.split() else ""
-
-
-def same_output(expected: str, actual: str) -> bool:
-    """LiveCodeBench's rule: strip the whole, split into lines, strip each; as many lines; each line equal as
-    text or as a list of exact decimals (0.50 is 0.5; `a  b` is not `a b`; case matters)."""
-    left, right = _lines(expected), _lines(actual)
-    return len(left) == len(right) and all(map(_same_line, left, right))
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.strip().split("\n")]
-
-
-def _same_line(a: str, b: str) -> bool:
-    if a == b:
-        return True
-    try:
-        return [Decimal(word) for word in a.split()] == [Decimal(word) for word in b.split()]
-    except (InvalidOperation, ValueError):  # not numbers, or a signalling NaN, which refuses comparison
-        return False
-
-
-def same_result(expected: str, actual: str) -> bool:
-    """LiveCodeBench's rule for calls: the values are equal in Python (1 is 1.0 is true). Both texts are JSON; a text
-    that is not, such as the result of a program that returned none, equals nothing."""
-    try:
-        return bool(json.loads(expected) == json.loads(actual))
-    except (ValueError, RecursionError):
-        return False
 
 
 def pair_tests(inputs: Sequence[str], outputs: Sequence[str], function: str = "") -> list[UnitTest]:
@@ -116,23 +59,61 @@ def pair_tests(inputs: Sequence[str], outputs: Sequence[str], function: str = ""
         raise UserError("no tests", expected="at least one input with its output")
     for text in (*inputs, *outputs):
         if not isinstance(text, str):
-            raise UserError(f"a test holds {text!r}"[:200], expected="inputs and outputs that are strings")
+            raise UserError(f"a test holds {short(text)}", expected="inputs and outputs that are strings")
     if function:
         for given, output in zip(inputs, outputs, strict=True):
             for line in (*given.split("\n"), output):
                 if line.strip():
                     _need_json(line)
             _need_json(output)
-    return [UnitTest(given, output) for given, output in zip(inputs, outputs, strict=True)]
+    tests = [UnitTest(given, output) for given, output in zip(inputs, outputs, strict=True)]
+    if flaw := oversized(tests, function):
+        raise UserError(flaw, expected="outputs of which a program can print as much")
+    return tests
 
 
 def _need_json(text: str) -> None:
     try:
-        json.loads(text)
+        read_json(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{text[:80]!r} is not JSON ({error})", expected="JSON in the tests of a called function"
         ) from None
+
+
+# How much a program may print: as much as is asked for, and more where its test expects more. A right program may put
+# blanks around what is expected; the JSON of a call's result may be longer than that of the test (", ", "\u00e9").
+MAX_OUTPUT_BYTES = 32 << 20
+_HELD_BYTES = 4 * MAX_OUTPUT_BYTES  # of stdout and stderr, by the tests of one job
+
+
+def oversized(tests: Sequence[UnitTest], function: str = "") -> str:
+    """Which test expects more output than is ever compared, so that no program could pass; empty if none does."""
+    most = MAX_OUTPUT_BYTES // _room(function)
+    for i, test in enumerate(tests):
+        if (size := _bytes(test.output)) > most:
+            return f"test {i} expects an output of {size:,} bytes; at most {most:,} are compared"
+    return ""
+
+
+def room_for(tests: Sequence[UnitTest], limits: Limits, function: str = "") -> Limits:
+    """The limits with room for the largest expected output. It is doubled until it suffices, so that it says little of
+    what is expected to a program that asks for its limits."""
+    needed = _room(function) * max(_bytes(test.output) for test in tests)
+    size = limits.output_bytes
+    while size < min(needed, MAX_OUTPUT_BYTES):
+        size *= 2
+    return (
+        limits if size == limits.output_bytes else replace(limits, output_bytes=min(size, MAX_OUTPUT_BYTES))
+    )
+
+
+def _room(function: str) -> int:
+    return 4 if function else 2
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def check_program(
@@ -150,8 +131,8 @@ def check_program(
     Args: as of `run_tests`.
 
     Returns:
-        The verdict; the reason: `passed`, `no_program`, `no_tests` or `lost` (both unscored), or how the first
-        failing test ended: `wrong_output`, `timeout`, `error`, `memory`, `output_limit`; and for every test if it
+        The verdict; the reason: `passed`, `no_program`, `no_tests`, `output_too_large` (of a test; see `oversized`) or
+        `lost` (these three unscored), or how the first failing test ended: `wrong_output`, `timeout`, `error`, `memory`, `output_limit`; and for every test if it
         passed.
 
     Raises:
@@ -159,6 +140,8 @@ def check_program(
     """
     if not tests:
         return Verdict.UNSCORED, "no_tests", []
+    if oversized(tests, function):
+        return Verdict.UNSCORED, "output_too_large", []
     if code is None or not code.strip():
         return Verdict.NO_ANSWER, "no_program", [False] * len(tests)
     outcomes = run_tests(code, tests, limits, sandbox=sandbox, mode=mode, function=function, stop=stop)
@@ -192,9 +175,13 @@ def run_tests(
         UserError: see `sandbox.run_program`.
     """
     outcomes: list[str] = []
+    if not tests:
+        return outcomes
     compare = same_result if function else same_output
-    for at in range(0, len(tests), TESTS_PER_JOB):
-        batch = tests[at : at + TESTS_PER_JOB]
+    limits = room_for(tests, limits or Limits(), function)
+    at_once = max(1, min(TESTS_PER_JOB, _HELD_BYTES // (2 * limits.output_bytes)))
+    for at in range(0, len(tests), at_once):
+        batch = tests[at : at + at_once]
         inputs = [test.input for test in batch]
         runs = run_program(
             code, inputs, limits, sandbox=sandbox, function=function, lcb=mode == "lcb", stop=stop

@@ -18,7 +18,8 @@ from typing import Literal
 
 from promptcot.records import UnitTest
 from promptcot.verify.answers import after_thinking
-from promptcot.verify.programs import fenced_blocks, same_output
+from promptcot.verify.fences import fenced_blocks
+from promptcot.verify.outputs import same_output
 from promptcot.verify.vote import Vote, tally
 
 MAX_TEST_BYTES = 64 * 1024
@@ -58,11 +59,11 @@ def parse_test(text: str) -> UnitTest | str:
     answer = after_thinking(text)
     if answer is None:
         return "truncated"
-    blocks = [content for language, content in fenced_blocks(answer) if language == "json"]
-    if not blocks:
+    block = next((b for b in fenced_blocks(answer) if b.language == "json" and b.closed), None)
+    if block is None:
         return "no_json_block"
     try:
-        value = json.loads(blocks[0])
+        value = json.loads(block.content)
     except (ValueError, RecursionError):
         return "bad_json"
     return _as_test(value)
@@ -98,7 +99,7 @@ def vet(
         outputs_TM: For each test the M outputs, in any order; None where a solution failed or was not
             deterministic (run it under two hash seeds). Blank outputs count as failures. The solutions must
             not be the rollouts that these tests will judge.
-        min_votes: Solutions that must agree, by `programs.same_output`.
+        min_votes: Solutions that must agree, by `outputs.same_output`.
         min_share: Their share among the solutions with an output.
         min_margin: Their lead over the second largest group.
         relabel: Give a test the agreed output where it claims another one, instead of dropping it.

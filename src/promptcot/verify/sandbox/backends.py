@@ -24,16 +24,19 @@ from typing import Literal
 
 from promptcot.errors import UserError
 from promptcot.verify.sandbox import filter as seccomp
+from promptcot.verify.sandbox.packages import Packages, find, names
 
 Choice = Literal["auto", "bwrap", "landlock", "unsafe"]
 ORDER = ("bwrap", "landlock")
+# Of an integer that a program reads or prints, as in LiveCodeBench; CPython itself has 4,300.
+MAX_DIGITS = 50_000
 _HERE = Path(__file__).parent
 _INSIDE = Path("/promptcot")  # where these lie in bwrap's view:
-_SCRIPTS = ("launcher.py", "confine.py", "program.py")
+_SCRIPTS = ("launcher.py", "confine.py", "imports.py", "program.py")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # PYTHONHASHSEED is the one variable that must reach the interpreter, so -E (part of -I) cannot be used.
-_PYTHON = ("-s", "-S", "-P", "-B", "-X", "utf8")
+_PYTHON = ("-s", "-S", "-P", "-B", "-X", "utf8", "-X", f"int_max_str_digits={MAX_DIGITS}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Backend:
 
     confine: what the launcher does to each test itself. readable: what Landlock lets it read. outer: the command
     in front of the interpreter. names_inner: whether that command tells the number of the process inside.
+    packages: what programs can import besides the standard library.
     """
 
     name: str
@@ -53,9 +57,11 @@ class Backend:
     names_inner: bool = False
     launcher: str = str(_HERE / "launcher.py")
     about: str = ""
+    packages: Packages = field(default_factory=Packages)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.about})"
+        with_packages = f"; with {self.packages.about}" if self.packages.about else ""
+        return f"{self.name} ({self.about}{with_packages})"
 
     def command(self, hash_seed: str, info_fd: int) -> list[str]:
         """The command line in front of the launcher's arguments."""
@@ -94,26 +100,36 @@ def runtime() -> list[str]:
 @cache
 def probe(name: str) -> Probe:
     """Can this back end be used here? Found out by running a program in it that tries to get out."""
-    builders: dict[str, Callable[[], Backend]] = {"bwrap": _bwrap, "landlock": _landlock, "unsafe": _unsafe}
     if missing := _missing(name):
         return Probe(name, missing)
-    backend = builders[name]()
+    backend = _build(name, Packages())
     from promptcot.verify.sandbox.trial import trial
 
     why = trial(backend)
     return Probe(name, why, None if why else backend)
 
 
-def choose(choice: str = "auto") -> Backend:
+def _build(name: str, packages: Packages) -> Backend:
+    builders: dict[str, Callable[[Packages], Backend]] = {
+        "bwrap": _bwrap, "landlock": _landlock, "unsafe": _unsafe,
+    }  # fmt: skip
+    return builders[name](packages)
+
+
+def choose(choice: str = "auto", packages: tuple[str, ...] = ()) -> Backend:
     """The back end for a choice; `auto` takes the first that passes its probe and never `unsafe`.
 
+    Args:
+        packages: Distributions that programs may import.
+
     Raises:
-        UserError: the chosen one cannot be used here, or none can; with the reason of each and what to do.
+        UserError: the chosen one cannot be used here, or none can, with the reason of each and what to do; or a package
+            is missing, or cannot be imported in there.
     """
     probes = [probe(name) for name in (ORDER if choice == "auto" else (choice,))]
     for found in probes:
         if found.backend is not None:
-            return found.backend
+            return _with_packages(found.name, names(packages)) if packages else found.backend
     reasons = "; ".join(f"{p.name}: {p.why}" for p in probes)
     raise UserError(
         f"programs cannot be confined here ({reasons})",
@@ -121,6 +137,20 @@ def choose(choice: str = "auto") -> Backend:
         do="apt-get install bubblewrap (or your system's package), then: promptcot doctor. Or run only programs "
         "you trust: --set programs.sandbox=unsafe in a recipe, --sandbox unsafe for promptcot verify",
     )
+
+
+@cache
+def _with_packages(name: str, asked: tuple[str, ...]) -> Backend:
+    from promptcot.verify.sandbox.trial import trial
+
+    backend = _build(name, find(asked))
+    if why := trial(backend):
+        raise UserError(
+            f"programs cannot import {', '.join(asked)} in the sandbox '{name}': {why}",
+            expected="packages that can be imported there: no processes, no network, no files but their own",
+            do="leave out the one that fails, or see `promptcot doctor`",
+        )
+    return backend
 
 
 def _missing(name: str) -> str:
@@ -138,18 +168,20 @@ def _missing(name: str) -> str:
     return ""
 
 
-def _unsafe() -> Backend:
-    return Backend("unsafe", "none", interpreter(), about="limits only, not a sandbox")
+def _unsafe(packages: Packages) -> Backend:
+    about = "limits only, not a sandbox"
+    return Backend("unsafe", "none", interpreter(), about=about, packages=packages)
 
 
-def _landlock() -> Backend:
+def _landlock(packages: Packages) -> Backend:
     return Backend(
-        "landlock", "landlock", interpreter(), seccomp.build(), _readable(), about=f"ABI {landlock_abi()}"
-    )
+        "landlock", "landlock", interpreter(), seccomp.build(), _readable(packages),
+        about=f"ABI {landlock_abi()}", packages=packages,
+    )  # fmt: skip
 
 
-def _readable() -> tuple[str, ...]:
-    return (*runtime(), *(d for d in _DEVICES if os.path.exists(d)))
+def _readable(packages: Packages) -> tuple[str, ...]:
+    return (*runtime(), *packages.paths, *(d for d in _DEVICES if os.path.exists(d)))
 
 
 def landlock_abi() -> int:
@@ -159,19 +191,19 @@ def landlock_abi() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(444, None, 0, 1)))  # landlock_create_ruleset(2)
 
 
-def _bwrap() -> Backend:
+def _bwrap(packages: Packages) -> Backend:
     command = shutil.which("bwrap") or "bwrap"
     said = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     landlock = landlock_abi() > 0  # where there is one, a second fence
     return Backend(
         "bwrap", "landlock" if landlock else "seccomp", interpreter(), seccomp.build(),
-        (*_readable(), "/tmp") if landlock else (), _bwrap_command(command, landlock), True,
-        launcher=str(_INSIDE / "launcher.py"), about=said,
+        (*_readable(packages), "/tmp") if landlock else (), _bwrap_command(command, landlock, packages), True,
+        launcher=str(_INSIDE / "launcher.py"), about=said, packages=packages,
     )  # fmt: skip
 
 
-def _bwrap_command(command: str, proc: bool) -> tuple[str, ...]:
-    """Nothing of the host but Python, read-only; nothing writable at all; no network; no way to gain rights.
+def _bwrap_command(command: str, proc: bool, packages: Packages) -> tuple[str, ...]:
+    """Nothing of the host but Python and the packages, read-only; nothing writable at all; no network; no way to gain rights.
 
     `/proc` is there only if Landlock fences it: its files belong to root, and root may be who we are. Programs
     need it for `/dev/stdin`.
@@ -182,7 +214,7 @@ def _bwrap_command(command: str, proc: bool) -> tuple[str, ...]:
     ]  # fmt: skip
     if "--disable-userns" in _bwrap_options(command):  # since 0.8; the filter denies new namespaces anyway
         words.append("--disable-userns")
-    for path in _outermost(runtime()):
+    for path in _outermost([*runtime(), *packages.paths]):
         words += ["--symlink", os.readlink(path), path] if _short_link(path) else ["--ro-bind", path, path]
     for script in _SCRIPTS:
         words += ["--ro-bind", str(_HERE / script), str(_INSIDE / script)]

@@ -23,9 +23,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -P keeps it out
 import confine  # type: ignore[import-not-found]
+import imports  # type: ignore[import-not-found]
 import program  # type: ignore[import-not-found]
 
-del sys.path[0], sys.modules["confine"], sys.modules["program"]
+del sys.path[0], sys.modules["confine"], sys.modules["imports"], sys.modules["program"]
 
 TICK_S = 0.05  # how often a running test is looked at
 MAX_FDS = 253  # SCM_MAX_FD
@@ -45,6 +46,7 @@ class Fence:
 
     def __init__(self, texts: list[str]) -> None:
         given = words(texts)
+        self.modules, self.preload = given.get("module", []), given.get("preload", [])
         self.kind, self.filter = given["confine"][0], bytes.fromhex(given["filter"][0])
         self.kernel = confine.Kernel() if sys.platform == "linux" else None
         self.ruleset = -1
@@ -211,6 +213,8 @@ def main() -> None:
         return
     if fence.kind != "none":
         exec(program.PRELUDE, {})  # loads the modules once, before the forks
+    if fence.modules:
+        imports.offer(fence.modules, fence.preload if fence.kind != "none" else [])
     compile("0", "warm", "exec")  # the first compilation of a process takes milliseconds: once, not per fork
     gc.freeze()
     report("ready")
@@ -219,6 +223,7 @@ def main() -> None:
         if test := fork_tests(job):
             control.detach()
             source = become_test(test, job, fence)
+            imports.begin()
             program.run_test(source, job.function, job.lcb)
             return
 

@@ -2,7 +2,7 @@
 
 All of these end as data (`Run`), never as a hang or an exception: too much time on the clock or of the CPU, too
 much memory, output or threads, crashes, `os._exit`. A program cannot start processes, so the memory limit bounds
-everything it can hold. It reads the standard library and its stdin, writes its stdout and stderr, and that is all:
+everything it can hold. It reads the standard library, the packages that were named, and its stdin, writes its stdout and stderr, and that is all:
 no other file, no network, no signal to anyone, no environment, nothing left behind for the next test. Expected
 outputs never enter it.
 
@@ -35,7 +35,9 @@ class Limits:
     """What one test may use.
 
     wall_s: seconds on the clock. cpu_s: seconds of CPU, rounded up to whole ones. memory_mb: address space, about
-    25 of it for the interpreter. output_bytes: of stdout, and of stderr. threads: at the same time.
+    25 of it for the interpreter (docs/verification-programs.md says what packages take). output_bytes: of stdout, and of
+    stderr. threads: at the same time. packages: distributions it may import besides the standard library, with what
+    they require (see `packages.find`).
     """
 
     wall_s: float = 6.0
@@ -43,10 +45,11 @@ class Limits:
     memory_mb: int = 1024
     output_bytes: int = 1 << 20
     threads: int = 64
+    packages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
+            if name != "packages" and not value > 0:
                 raise UserError(f"{name} is {value!r}", expected="a positive number")
 
 
@@ -91,14 +94,15 @@ def run_program(
         lcb: LiveCodeBench's prelude and its treatment of SystemExit.
         stop: Stop at the first test that does not end with exit code 0; the list ends with it.
 
-    Only the standard library can be imported. A timeout of the clock is tried once more, alone, as a busy machine
+    Only the standard library and `limits.packages` can be imported. A timeout of the clock is tried once more, alone, as a busy machine
     looks the same; a timeout of the CPU is not.
 
     Raises:
-        UserError: a limit is not positive, there is no sandbox, or it could not be started: an infrastructure
-            failure, which must not be scored.
+        UserError: a limit is not positive, there is no sandbox, a package is missing, or the sandbox could not be
+            started: an infrastructure failure, which must not be scored.
     """
-    limits, backend = limits or Limits(), choose(sandbox)
+    limits = limits or Limits()
+    backend = choose(sandbox, limits.packages)
     options = {"hash_seed": hash_seed, "function": function, "lcb": lcb}
     runs: list[Run] = []
     while len(runs) < len(stdins):
@@ -174,8 +178,8 @@ def _status(code: int, end: End, stderr: str, limits: Limits) -> Status:
         return "output_limit"
     if code == -signal.SIGKILL and end.cpu_s >= limits.cpu_s:
         return "timeout"
-    last_line = stderr.strip().rpartition("\n")[2]
-    # The interpreter may be too short of memory to say so.
-    if last_line.startswith("MemoryError") or end.peak_bytes >= 0.9 * (limits.memory_mb << 20):
+    raised = stderr.strip().rpartition("\n")[2].partition(":")[0]
+    # NumPy's has a longer name. The interpreter may be too short of memory to say so.
+    if raised.endswith("MemoryError") or end.peak_bytes >= 0.9 * (limits.memory_mb << 20):
         return "memory"
     return "error"

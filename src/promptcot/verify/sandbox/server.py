@@ -155,6 +155,8 @@ def _start(
     """The process and the number of the launcher in it."""
     words = [f"confine={backend.confine}", f"filter={backend.filter.hex()}"]
     words += [f"read={path}" for path in backend.readable]
+    words += [f"module={name}={path}" for name, path in backend.packages.modules]
+    words += [f"preload={name}" for name in backend.packages.asked]
     heard, said = os.pipe()
     with open(heard, "rb", buffering=0) as hears:
         with open(said, "wb", buffering=0):

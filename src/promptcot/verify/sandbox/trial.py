@@ -1,4 +1,5 @@
-"""The trial of a back end: a program that tries to get out, and must report that nothing worked."""
+"""The trial of a back end: a program that imports the packages it was promised and tries to get out, and must report
+that nothing else worked."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def trial(backend: Backend) -> str:
     """Why the back end cannot be trusted with a program; empty if it can (for `unsafe`: if it runs at all)."""
     from promptcot.verify.sandbox.run import Limits, run_batch
 
-    code = "print('end', input())" if backend.confine == "none" else _ATTEMPTS
+    code = "".join(f"import {name}\n" for name in backend.packages.asked)
+    code += "print('end', input())" if backend.confine == "none" else _ATTEMPTS
     try:
         (run,) = run_batch(backend, code, ["here"], Limits(wall_s=30.0, cpu_s=30.0))
     except UserError as error:
@@ -39,5 +41,5 @@ def trial(backend: Backend) -> str:
     if got_out:
         return f"it starts but does not confine: {', '.join(got_out)}"
     if run.stdout != "end here\n":
-        return f"a program ended with {run.status}: {run.stderr.strip()[-200:]}"
+        return f"a program ended with {run.status}: {run.stderr.strip().rpartition(chr(10))[2][-200:]}"
     return ""
