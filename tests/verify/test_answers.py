@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcot.records import Verdict
-from promptcot.verify.answers import check_answer, compare, equivalent, extract_boxed, normalize, option
+from promptcot.verify.answers import check_answer, compare, equivalent, extract_boxed, letter_of, normalize
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -237,7 +237,7 @@ def test_every_gold_answer_passes_its_own_check_and_fails_when_perturbed(name: s
     for row in rows_of(f"math/{name}.jsonl"):
         gold = str(row["answer"])
         assert check_answer(gold, rf"\boxed{{{gold}}}") == (Verdict.CORRECT, "equal")
-        if letter := option(gold):  # with a value behind it, it is the same option
+        if letter := letter_of(gold):  # with a value behind it, it is the same option
             assert check_answer(gold, rf"\boxed{{{'A' if letter != 'A' else 'B'}}}")[0] is Verdict.INCORRECT
             continue
         for spoilt in (f"{gold}1", f"{gold}+1", f"2{gold}", f"({gold},1)"):

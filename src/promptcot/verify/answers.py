@@ -19,11 +19,21 @@ from typing import Literal
 from promptcot.records import Verdict
 from promptcot.verify.boxes import after_thinking, all_boxes, balanced, extract_boxed
 from promptcot.verify.exact import TooLarge, Undecided, Undefined, form
+from promptcot.verify.judges import Exact, Open
 from promptcot.verify.latex import parse
-from promptcot.verify.phrases import choice, decimal_comma, flat, plain_words, readings, reworded
+from promptcot.verify.options import option
+from promptcot.verify.phrases import (
+    decimal_comma,
+    flat,
+    one_letter,
+    plain_words,
+    readings,
+    reworded,
+    same_words,
+)
 from promptcot.verify.release import extract_release, release_equal
 from promptcot.verify.spelling import normalize
-from promptcot.verify.structure import APPROX_DIGITS, Exact, Open, same_answer
+from promptcot.verify.structure import APPROX_DIGITS, same_answer
 from promptcot.verify.tokens import MAX_CHARS, Mismatch, Unreadable
 from promptcot.verify.tree import Node
 from promptcot.verify.unread import never_means
@@ -46,7 +56,7 @@ Judged = tuple[Verdict, str]
 _EQUAL: Judged = (Verdict.CORRECT, "equal")
 _DIFFERENT: Judged = (Verdict.INCORRECT, "different")
 _MAX_WORDS = 8  # of an answer in words; a longer one is prose
-_OPTION = re.compile("[A-H]")
+_OPTION = re.compile("[A-H]+")
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")
 
 
@@ -140,7 +150,7 @@ def judge_prediction(
 def is_read(answer: str) -> bool:
     """Can an answer equal anything but its own spelling? Not if it is outside the grammar, or a sentence."""
     normal = normalize(answer)
-    if choice(normal):
+    if option(normal):
         return True
     text = reworded(normal)
     if words := plain_words(text):
@@ -152,9 +162,9 @@ def is_read(answer: str) -> bool:
     return True
 
 
-def option(answer: str) -> str | None:
+def letter_of(answer: str) -> str | None:
     """The letter of an answer that names an option, with or without its value; None for any other answer."""
-    chosen = choice(normalize(answer))
+    chosen = option(normalize(answer))
     return chosen[0] if chosen else None
 
 
@@ -184,7 +194,7 @@ def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Boun
     def same(a: str, b: str) -> Judged:
         return _read(a, b, digits, loose, bounds)
 
-    chosen, given = choice(left), choice(right)
+    chosen, given = option(left), option(right)
     if chosen or given:
         return _chosen(chosen or ("", left), given or ("", right), same)
     return same(left, right)
@@ -192,29 +202,30 @@ def _symbolic(gold: str, prediction: str, digits: int, loose: bool, bounds: Boun
 
 def _chosen(gold: tuple[str, str], prediction: tuple[str, str], same: Callable[[str, str], Judged]) -> Judged:
     """Options as letters, with or without the value that stands there."""
+    gold, prediction = (
+        (one[1], "") if not one[0] and _OPTION.fullmatch(one[1]) else one for one in (gold, prediction)
+    )
     values = (gold[1], prediction[1])
-    if _OPTION.fullmatch(gold[1]) and not gold[0]:
-        gold = gold[1], ""
     letters = {gold[0], prediction[0]} - {""}
     if len(letters) == 2:
         return _DIFFERENT
-    if letters & set(values) or (gold[0] == prediction[0] and not all(values)):
+    if gold[0] == prediction[0] and not all(values):
         return _EQUAL
     return same(*values) if all(values) else _DIFFERENT
 
 
 def _read(left: str, right: str, digits: int, loose: bool, bounds: Bounds) -> Judged:
     """Compare every way in which two normalised answers can be read; the first one that is read says why they differ."""
-    left, right = reworded(left), reworded(right)
+    left, right = reworded(left), reworded(one_letter(left, right))
     if left == right or flat(left) == flat(right):
         return _EQUAL
     words, said = plain_words(left), plain_words(right)
     if words and said:
-        return _EQUAL if words == said else _DIFFERENT
+        return _EQUAL if same_words(words, said) else _DIFFERENT
     if right == decimal_comma(left) or left == decimal_comma(right):
         return _EQUAL
     verdicts = []
-    for a, b in product(readings(left), readings(right)):
+    for a, b in product(readings(left, False), readings(right, loose)):
         verdicts.append(_parsed(a, b, digits, loose, bounds))
         if verdicts[-1] == _EQUAL:
             return _EQUAL

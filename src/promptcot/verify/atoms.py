@@ -28,6 +28,13 @@ _REFUSED = {
     "iint", "oint", "limsup", "liminf", "bigcup", "bigcap", "partial", "nabla", "forall", "exists", "to", "Rightarrow",
     "Leftrightarrow", "mapsto", "vdots", "mid", "neg", "notin", "subset", "subseteq", "begin", "end", "hline", "rule",
 }  # fmt: skip
+# Commands that are the name of something.
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega Gamma"
+    " Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar Re Im aleph triangle angle measuredangle star det Pr deg"
+    " dim ker arg sup inf rank top odot oplus bot diamond clubsuit varrho varsigma varpi digamma complement"
+)
+_LETTERS = frozenset(_NAMES.split())
 _ACCENTS = {"\\overline", "\\vec", "\\hat", "\\bar", "\\tilde", "\\widehat", "\\overrightarrow", "\\mathbf", "\\mathcal",
             "\\mathbb", "\\operatorname", "\\overset", "\\widetilde", "\\mathfrak"}  # fmt: skip
 
@@ -236,7 +243,9 @@ class Atoms(ABC):
             return Node("sym", (), f"{text}{self.subscript()}")
         if text[1:] in _REFUSED or not text[1:].isalpha() or text in _OPERATORS:
             raise Unreadable(f"{text} is outside the grammar")
-        return self.named(text)  # a Greek letter, a triangle: the name of something
+        if text[1:] not in _LETTERS:
+            raise Unreadable(f"{text} is outside the grammar")
+        return self.named(text)
 
     def set(self) -> Node:
         """{1, 2}, or {x : x > 2}, which is what its relation says."""

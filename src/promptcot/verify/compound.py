@@ -76,7 +76,7 @@ class Compound(Atoms):
         self.at += 1
         cells = tuple(cell for row in rows for cell in row)
         if any(c.op == "rel" for c in cells) and len(rows[0]) == 1:
-            return Node("list", cells, "and")
+            return Node("list", cells, "and") if len(cells) > 1 else cells[0]
         if not is_matrix:
             return (
                 Node("cases", tuple(Node("case", row) for row in rows))

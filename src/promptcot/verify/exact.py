@@ -16,7 +16,7 @@ from itertools import product
 from typing import NamedTuple
 
 from promptcot.verify.tokens import Mismatch, Unreadable
-from promptcot.verify.tree import Node
+from promptcot.verify.tree import MINUS_ONE, Node, number
 
 MAX_BITS = 100_000  # of a number: 2004! has 19,000
 MAX_TERMS = 300
@@ -118,6 +118,8 @@ def form(node: Node) -> Form:
     if op == "based":
         return Form({((f"based {node.value}", Fraction(1)),): Fraction(1)}, ONE)
     if op in ("add", "mul"):
+        if any(_infinite(a) for a in node.args) and not (op == "mul" and node.args[:-1] == (MINUS_ONE,)):
+            raise Undefined("arithmetic with infinity")
         return _fold(op, [form(a) for a in node.args])
     if op == "pow":
         return _power(node.args[0], node.args[1])
@@ -126,10 +128,14 @@ def form(node: Node) -> Form:
     if op == "fn":
         return _function(node)
     if op == "degree":
-        return form(node.args[0])
+        return form(Node("mul", (node.args[0], Node("const", (), "\u03c0"), number(Fraction(1, 180)))))
     if op == "big":
         return _opaque(str(node.value), *node.args)
     raise Mismatch(f"a {op} inside an expression")
+
+
+def _infinite(node: Node) -> bool:
+    return node.op == "const" and node.value == "\u221e"
 
 
 def _number(value: Fraction) -> Form:

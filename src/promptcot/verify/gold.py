@@ -63,7 +63,7 @@ def answer_flaw(name: str, gold: str, mode: answers.Mode = "symbolic") -> str:
     Raises:
         UserError: an infrastructure failure.
     """
-    letter = answers.option(gold)
+    letter = answers.letter_of(gold)
     spoilt = ["A" if letter != "A" else "B"] if letter else [f"{gold}7", f"{gold}, 7"]
     for given in (gold, *spoilt):
         found, reason = answers.check_answer(gold, f"\\boxed{{{given}}}", mode=mode)

@@ -16,15 +16,22 @@ from typing import Literal
 
 from promptcot.verify.atoms import MAX_CHAIN, REGIONS, RELATIONS, SIGNS
 from promptcot.verify.compound import Compound
-from promptcot.verify.relations import is_name
+from promptcot.verify.measures import OVER, TIMES, UNIT_SIGNS, Measures
+from promptcot.verify.relations import is_name, symbols
 from promptcot.verify.tokens import FUNCTIONS, Token, Unreadable, tokens
-from promptcot.verify.tree import MINUS_ONE, Node, number, signed
-from promptcot.verify.units import LETTERS, scaled, unit_name
+from promptcot.verify.tree import MINUS_ONE, Node, is_simple_fraction, is_whole, number, signed
+from promptcot.verify.units import LETTERS, denies
 
-_TIMES = {"\\cdot", "\\times", "*"}
-_OVER = {"/", "\\div"}
-_UNIT_SIGNS = _TIMES | _OVER
-_UNIT_COMMANDS = {"\\mu", "\\Omega", "\\ell"}
+_GREEK = {"\\pi", "\\theta", "\\alpha", "\\beta", "\\gamma", "\\delta", "\\lambda", "\\omega"}
+_JOINING = {
+    ",",
+    "_",
+    "(",
+    ")",
+    "{",
+    "}",
+    *REGIONS,
+}  # what keeps letters in a bracket from being an expression
 _FUNCTION_LETTERS = {
     *"fghFGHPQEVpquvw",
     "\\phi",
@@ -60,7 +67,7 @@ def parse(text: str, behind: Literal["", "product", "power"] = "") -> Node:
     return node
 
 
-class _Parser(Compound):
+class _Parser(Compound, Measures):
     behind: str = ""
 
     def listing(self) -> Node:
@@ -100,7 +107,7 @@ class _Parser(Compound):
             if not end:
                 raise
         else:
-            if not end or (self.at == end and is_name(node, False)):
+            if not end or (self.at == end and (is_name(node, False) or not symbols(node))):
                 return self.residue(node)
         self.at, self.depth, self.bars = end, depth, bars
         return Node("sym", (), "".join(t.text for t in self.found[start:end]))
@@ -116,19 +123,33 @@ class _Parser(Compound):
         at, found = self.at, self.found
         if at < len(found) and found[at].text == "\\#":
             return self.before_equals(at + 1 + (at + 1 < len(found) and found[at + 1].kind == "name"))
-        if at < len(found) and found[at].text == "(":  # (f \\circ g)(2)
+        if at < len(found) and found[at].text == "(":  # (f \\circ g)(2), (f+g)(2)
             end = self.bracket_end(at)
-            composed = any(t.text == "\\circ" for t in found[at:end])
-            return self.before_equals(self.bracket_end(end)) if composed and end < len(found) else 0
+            maps = {t.text for t in found[at + 1 : end - 1]} <= {*"fghFGH+-", "\\circ", "\\cdot"}
+            return self.before_equals(self.bracket_end(end)) if maps and end and end < len(found) else 0
+        if [t.text for t in found[at + 1 : at + 2]] == ["\\circ"]:  # g \\circ f(2)
+            at += 2
         if at >= len(found) or found[at].kind not in ("name", "text", "word", "command"):
             return 0
         head = found[at].text
+        if denies(head):
+            return 0
         if head[1:] in FUNCTIONS and (named := self.before_equals(at + 1)):
             return named
-        if found[at].kind == "command" and (head in RELATIONS or head in _CLOSING or head == "\\frac"):
+        if (
+            head == "\\frac"
+            and [t.text for t in found[at + 1 : at + 2]] == ["{"]
+            and [t.text for t in found[at + 2 : at + 3]] in (["d"], ["\\partial"])
+        ):
+            return self.evaluated(self.bracket_end(self.bracket_end(at + 1)))
+        if found[at].kind == "command" and (
+            head in RELATIONS or head in _CLOSING or head in ("\\frac", "\\sqrt", "\\binom")
+        ):
+            return 0
+        if head[1:] in FUNCTIONS and head not in ("\\max", "\\min"):
             return 0
         at += 1
-        if head.startswith("\\math") and at < len(found) and found[at].text == "{":
+        if head.startswith(("\\math", "\\operatorname")) and at < len(found) and found[at].text == "{":
             at = self.bracket_end(at)
         raised = False
         while at and at < len(found) and found[at].text in ("_", "^", "'"):
@@ -142,6 +163,12 @@ class _Parser(Compound):
             return 0 if raised else self.before_equals(at)
         end = self.bracket_end(at)
         return self.before_equals(end) if end and self.applies(head, found[at + 1 : end - 1]) else 0
+
+    def evaluated(self, end: int) -> int:
+        """Behind the place at which a derivative is taken: |_{x=1}."""
+        if [t.text for t in self.found[end : end + 2]] == ["|", "_"]:
+            end = self.bracket_end(end + 2)
+        return self.before_equals(end)
 
     def before_equals(self, end: int) -> int:
         return end if end < len(self.found) and self.found[end].text == "=" else 0
@@ -159,11 +186,16 @@ class _Parser(Compound):
     @staticmethod
     def applies(head: str, argument: list[Token]) -> bool:
         """Is `head` applied to what is in the bracket behind it, and not multiplied by it as in n(n+1)?"""
-        if len(head) > 1 and head not in ("\\pi", "\\theta"):
+        if len(head) > 1 and head not in _FUNCTION_LETTERS:
+            return head not in _GREEK
+        if head in ("P", "E", "\\Pr"):
             return True
         own = any(t.text == head for t in argument)
-        sums = any(t.text in SIGNS for t in argument[1:])
-        return not own or head in "fgh" if head in _FUNCTION_LETTERS else not own and not sums
+        letters = [t for t in argument if t.kind == "name"]
+        plain = not letters or all(t.kind in ("name", "text") or t.text in _JOINING for t in argument)
+        if head not in _FUNCTION_LETTERS:
+            return head not in "xzbckmrt" and plain and not own
+        return plain or own
 
     def region(self) -> Node:
         node, chain = self.ratio(), 0
@@ -197,7 +229,7 @@ class _Parser(Compound):
             return self.priced()
         if self.kind() in ("text", "word"):
             return self.words()
-        factors = [self.power()]
+        start, factors = self.at, [self.power()]
         while True:
             if self.unit_ahead():
                 break
@@ -205,25 +237,33 @@ class _Parser(Compound):
                 self.at += 1
                 factors.append(number(Fraction(1, 100)))
                 continue
-            if self.take(*_TIMES):
+            if self.take(*TIMES):
                 factors.append(self.signed_power())
-            elif self.take(*_OVER):
+            elif self.take(*OVER):
                 factors.append(Node("pow", (self.signed_power(), MINUS_ONE)))
             elif self.take("\\bmod", "\\mod"):
                 factors = [Node("fn", (_product(factors), self.signed_power()), "mod")]
             elif self.starts_factor() or self.letter():
+                applied = len(factors) == 1 and factors[0].op == "sym" and self.application(start)
                 self.juxtaposed(factors)
+                if applied:
+                    factors = [Node("mul", tuple(factors), "()")]
             else:
                 break
         return self.measured(_product(factors))
 
+    def application(self, start: int) -> bool:
+        """Does the bracket that stands next hold the argument of the name that began at `start`?"""
+        end = self.bracket_end(self.at) if self.peek() == "(" else 0
+        return bool(end) and self.applies(self.found[start].text, self.found[self.at + 1 : end - 1])
+
     def behind_percent(self) -> bool:
         """Does a sign of multiplication or division follow the percent sign?"""
-        return self.at + 1 < len(self.found) and self.found[self.at + 1].text in _UNIT_SIGNS
+        return self.at + 1 < len(self.found) and self.found[self.at + 1].text in UNIT_SIGNS
 
     def juxtaposed(self, factors: list[Node]) -> None:
         """A factor without a sign before it: a product, or the fraction of a mixed number."""
-        plain = self.found[self.at - 1].kind == "number" and _whole(factors[-1])
+        plain = self.found[self.at - 1].kind == "number" and is_whole(factors[-1])
         numeral, is_fraction = self.kind() in ("number", "repeating"), self.peek() == "\\frac"
         start, factor = self.at, self.power()
         powered = factors[-1].op == "pow" and self.found[start - 1].text == "}"
@@ -232,7 +272,7 @@ class _Parser(Compound):
                 raise Unreadable("a number behind a factor: x2 may be a product, an index or a power")
             if self.behind == "power":
                 factor = Node("pow", (factors.pop(), factor))
-        if not (plain and is_fraction and _simple_fraction(factor)):
+        if not (plain and is_fraction and is_simple_fraction(factor)):
             factors.append(factor)
             return
         # 149\frac{1}{3} is a mixed number; 3\frac{5}{2} may be a product: not decided here.
@@ -253,6 +293,8 @@ class _Parser(Compound):
     def words(self) -> Node:
         """Words that are the whole element, or one letter that is a name."""
         text = self.found[self.at].text
+        if len(self.found) > 1 and denies(text) and self.found[-1].kind not in ("text", "word"):
+            raise Unreadable(f"{text!r} takes something back")
         if self.kind() == "text" and len(text) == 1 and text.isalpha():
             self.found[self.at] = Token("name", text)
             return self.product()
@@ -265,95 +307,6 @@ class _Parser(Compound):
         sign = self.take(*SIGNS)
         return signed(sign or "+", self.power())
 
-    # --- units
-
-    def priced(self) -> Node:
-        """A currency sign before a number, which may have a unit of its own: $5 per hour."""
-        currency = self.found[self.at].text
-        self.at += 1
-        sign = self.take("+", "-")
-        node = self.product()
-        own = str(node.value) if node.op == "unit" else ""
-        name = unit_name(f"{currency} {own}")
-        if name is None:
-            raise Unreadable(f"two units: {currency} and {own}")
-        return Node("unit", (signed(sign or "+", node.args[0] if own else node),), name)
-
-    def measured(self, node: Node) -> Node:
-        """`node` with the unit behind it, if there is one."""
-        if self.take("%"):
-            if self.kind() == "number":  # the sign of programming languages
-                return Node("fn", (node, self.power()), "mod")
-            node = Node("percent", (node,))
-        if self.peek() == "of" and (node.op == "percent" or _simple_fraction(node)):
-            self.at += 1
-            whole = self.product()
-            part = Node("mul", (node.args[0], number(Fraction(1, 100)))) if node.op == "percent" else node
-            return Node("mul", (part, whole))
-        words = self.unit()
-        if not words:
-            return node
-        scale, rest = scaled(words)
-        node = node if scale == 1 else Node("mul", (node, number(scale)))
-        name = unit_name(rest) if rest else ""
-        if name is None:
-            raise Unreadable(f"{words!r} is not a unit")
-        return Node("unit", (node,), name) if name else node
-
-    def unit_ahead(self) -> bool:
-        """Does a unit stand next, with or without a sign of multiplication or division before it?"""
-        at = self.at
-        if at < len(self.found) and self.found[at].text in _UNIT_SIGNS:
-            at += 1
-        if at >= len(self.found):
-            return False
-        kind, text = self.found[at]
-        if kind in ("number", "name"):
-            return False
-        if kind == "text" and len(text) == 1:
-            return text in LETTERS or not text.isalpha()
-        behind = self.found[at + 1] if at + 1 < len(self.found) else Token("", "")
-        if text in _UNIT_COMMANDS and kind == "command":
-            return behind.kind == "text" or (text == "\\Omega" and not behind.kind and at > self.at - 1 > -1)
-        if text == "\\frac" and kind == "command":
-            return behind.text == "{" and self.found[at + 2].kind in ("text", "word")
-        return kind in ("text", "word", "currency")
-
-    def unit(self) -> str:
-        """The spelling of the unit that stands next; empty if none does."""
-        pieces: list[str] = []
-        while self.unit_ahead() or (pieces and self.peek() == "^"):
-            kind, text = self.found[self.at]
-            self.at += 1
-            if text == "\\frac" and kind == "command":
-                pieces += [self.unit_group(), "/", self.unit_group()]
-            elif text == "^":
-                pieces.append("^" + "".join(c for c in self.subscript() if c not in "{}"))
-            else:
-                pieces.append({"\\div": "/", "\\cdot": "*", "\\times": "*"}.get(text, text))
-        return " ".join(pieces).replace("{", "").replace("}", "").replace(" ^", "^").replace("\\cdot", "*")
-
-    def unit_group(self) -> str:
-        self.expect("{")
-        words = self.unit()
-        self.expect("}")
-        return words
-
 
 def _product(factors: list[Node]) -> Node:
     return factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
-
-
-def _whole(node: Node) -> bool:
-    return node.op == "num" and node.places < 0
-
-
-def _simple_fraction(node: Node) -> bool:
-    """Is it a fraction of two written integers?"""
-    return (
-        node.op == "mul"
-        and len(node.args) == 2
-        and node.args[1].op == "pow"
-        and _whole(node.args[0])
-        and _whole(node.args[1].args[0])
-    )

@@ -25,11 +25,11 @@ def named(node: Node, loose: bool) -> Named:
     sides, signs = _said(node)
     if "=" in signs and set(signs) == {"="}:
         first, last = sides[0], sides[-1]
-        if is_name(first, loose):
+        if is_name(first, loose) and first.op != "pow":
             return Named(first, last)
         if len(sides) == 2 and is_name(last, False):
             return Named(last, first)
-        if len(sides) > 2:
+        if len(sides) > 2 and not symbols(first):
             return Named(None, last)
     if signs == ["in"] and is_name(sides[0], False):
         return Named(sides[0], sides[1])
@@ -49,9 +49,17 @@ def _said(node: Node) -> tuple[list[Node], list[str]]:
 
 def identity(node: Node) -> tuple[Node, ...]:
     """The sides of an equation between numbers, as in 12 * 5 = 60; none if it says something about a variable."""
-    if node.op != "rel" or set(str(node.value).split()) != {"="} or symbols(node):
+    if node.op != "rel" or symbols(node):
         return ()
-    return node.args if all(_is_number(side) for side in node.args) else ()
+    sides, signs = _said(node)
+    return tuple(sides) if set(signs) == {"="} and all(_is_number(side) for side in sides) else ()
+
+
+def numbers_of(node: Node) -> list[Node]:
+    """The numbers at the end of a chain, x = 2 + 3 = 5, which have to be one."""
+    if node.op != "rel" or set(str(node.value).split()) != {"="} or len(node.args) < 3:
+        return []
+    return [side for side in node.args if _is_number(side)]
 
 
 def _is_number(node: Node) -> bool:
@@ -60,7 +68,7 @@ def _is_number(node: Node) -> bool:
         return True
     if node.op == "big":
         return not symbols(node)
-    inside = ("add", "mul", "pow", "root", "fn", "degree", "percent", "unit", "pm")
+    inside = ("add", "mul", "pow", "root", "fn", "degree", "percent", "unit", "pm", "residue")
     return node.op in inside and all(_is_number(a) for a in node.args)
 
 
@@ -99,6 +107,8 @@ def is_name(node: Node, loose: bool) -> bool:
         return True
     if node.op == "pow":
         return node.args[1] == MINUS_ONE and is_name(node.args[0], loose)
+    if node.op == "mul" and node.value == "()":  # f(3)
+        return True
     if node.op == "big":
         return True
     if node.op == "fn" and node.value == "abs":
@@ -112,7 +122,15 @@ def is_name(node: Node, loose: bool) -> bool:
 def _is_segment(node: Node) -> bool:
     """AB, whose |AB| is a length, or A, whose |A| is a size; |x| and |xy| are values of something."""
     letters = node.args if node.op in ("mul", "meet", "union") else (node,)
-    return len(letters) <= 2 and all(a.op == "sym" and str(a.value).isupper() for a in letters)
+    return len(letters) <= 2 and all(
+        a.op == "sym" and (str(a.value).isupper() or str(a.value).startswith("\\")) for a in letters
+    )
+
+
+def bare_name(name: Node) -> Node:
+    """y(x) is y."""
+    applied = name.op == "mul" and name.value == "()" and name.args[1].op == "sym"
+    return name.args[0] if applied and str(name.args[1].value).islower() else name
 
 
 def is_inequality(node: Node) -> bool:
@@ -151,7 +169,7 @@ def as_region(node: Node) -> Node:
 
 def symbols(node: Node) -> set[str]:
     """The names of its free variables."""
-    own = {str(node.value)} if node.op == "sym" else set()
+    own = {str(node.value)} if node.op == "sym" and not is_reals(node) else set()
     found = own.union(*map(symbols, node.args))
     return found - {str(node.args[1].value)} if node.op == "big" and len(node.args) > 1 else found
 

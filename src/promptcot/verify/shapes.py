@@ -66,7 +66,11 @@ def entries(node: Node) -> Node:
         rows, columns = map(int, str(matrix.value).split("x"))
         cells = [matrix.args[r * columns + c] for c in range(columns) for r in range(rows)]
         return Node("matrix", tuple(cells), f"{columns}x{rows}")
-    if node.op == "add" and len({(a.op, a.value) for a in node.args}) == 1 and node.args[0].op == "unit":
+    if (
+        node.op == "add"
+        and len({(a.op, a.value) for a in node.args}) == 1
+        and node.args[0].op in ("unit", "degree")
+    ):
         return replace(node.args[0], args=(Node("add", tuple(a.args[0] for a in node.args)),))
     found = [i for i, a in enumerate(node.args) if a.op == "matrix"] if node.op == "mul" else []
     if len(found) != 1:

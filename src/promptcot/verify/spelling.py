@@ -36,15 +36,19 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\{([a-zA-Z])\}(?=\s*_)", r"\1"),
     )
 )
+_SWISS = re.compile(r"(?<![\d.'])\d{1,3}(?:'\d{3})+(?![\d'])")
+# Two relations with a wide space or a new line between them are two parts of an answer.
+_APART = re.compile(r"(=[^=,;&]+?)(?:\\q?quad(?![a-z])|\\\\(?!\\|\[))\s*(?=[a-zA-Z_\d{}]+\s*=)")
 _GROUPED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?:[.][0-9]+)?")
 _PHRASE = re.compile(
     r"^(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:=]?\s*(?=\\?[$(\[\d-]|[A-H]\)?\.?$)"
-    r"|[\u4e00-\u9fff]+\s*(?:[\u662f\u4e3a\u70ba]|\u7b49\u4e8e|:)\s*)",
+    r"|(?:\u6700[\u5927\u5c0f]|(?![\u4e0d\u975e\u65e0\u6ca1\u5927\u5c0f\u81f3\u8d85\u8fd1\u534a\u500d\u8d1f\u51cf\u9664\u53cd\u9519\u5c11\u591a])[\u4e00-\u9fff])+?\s*(?:[\u662f\u4e3a\u70ba]|\u7b49\u4e8e|:)\s*"
+    r"|(?:\u4e00\u5171|\u603b\u5171|\u5171)(?=\d))",
     re.IGNORECASE,
 )
 # Commas in threes, the only ones of an answer without brackets: 12,345 with a unit, a name or a sign around it.
 _GROUPED_WITHIN = re.compile(r"([^,;()\[\]{}\d]*)([1-9]\d{0,2}(?:,\d{3})+)((?![\d,])[^,;()\[\]]*)")
-_WRAPPER = re.compile(TEXT_COMMANDS + r"\s*\{([^{}]*)\}")
+_WRAPPER = re.compile(TEXT_COMMANDS + r"\s*\{")
 _TEXT = re.compile("(" + TEXT_COMMANDS + r"\s*\{)([^{}]*)\}")
 _END_MARK = re.compile(r"(?<![.,\\])[.,;]$")  # one mark ends a sentence, three mean "and so on"
 # 2 1/2 is a mixed number where a whole number stands before a proper fraction.
@@ -63,6 +67,9 @@ def normalize(answer: str) -> str:
     text = answer.strip().rstrip("\\")
     if text.isascii() and text.isdigit():
         return text
+    if "\\begin" not in text:
+        text = _APART.sub(r"\1,", text)
+    text = text.replace(r"{\,}", r"\,")
     text = re.sub(r"\\!\s*", "", text)  # 11,\! 111 groups digits
     text = _THIN_GROUPS.sub(lambda m: m.group().replace(r"\,", "").replace("{,}", ""), text)
     text = _PHRASE.sub("", plain(text).strip())
@@ -70,8 +77,9 @@ def normalize(answer: str) -> str:
         text = pattern.sub(replacement, text)
     text = text.replace("{,}", ",").strip().removeprefix("\\\\")
     text = _END_MARK.sub("", text.strip()).strip()
-    if whole := _WRAPPER.fullmatch(text):
-        text = whole.group(1).strip()
+    while inner := _inside(text):
+        text = _END_MARK.sub("", inner.strip()).strip()
+    text = _SWISS.sub(lambda m: m.group().replace("'", ""), text)
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
     if grouped := _GROUPED_WITHIN.fullmatch(text):
@@ -79,6 +87,19 @@ def normalize(answer: str) -> str:
     text = _MIXED.sub(_mixed, text)
     text = _TEXT.sub(lambda m: m.group(1) + m.group(2).strip() + "}", text)
     return re.sub(r"\s+", "", _TIGHT.sub("\0", text)).replace("\0", " ")
+
+
+def _inside(text: str) -> str:
+    """What a command of text around the whole answer holds; empty if there is none."""
+    whole = _WRAPPER.match(text)
+    if not whole or not text.endswith("}"):
+        return ""
+    depth = 0
+    for i in range(whole.end() - 1, len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if not depth:
+            return text[whole.end() : i] if i == len(text) - 1 else ""
+    return ""
 
 
 def _mixed(match: re.Match[str]) -> str:

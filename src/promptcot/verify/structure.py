@@ -14,12 +14,15 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Protocol
 
-from promptcot.verify.exact import Undecided, constant, proportional, same_value
+from promptcot.verify.answered import REGIONS, is_solved, names_all, repeats
+from promptcot.verify.exact import constant
+from promptcot.verify.judges import Judge, Open
 from promptcot.verify.relations import (
+    Named,
     as_region,
     assignments,
+    bare_name,
     groups,
     has_inequality,
     identity,
@@ -27,6 +30,7 @@ from promptcot.verify.relations import (
     is_name,
     is_reals,
     named,
+    numbers_of,
     or_union,
     simple,
     symbols,
@@ -52,44 +56,6 @@ _DOUBLE_DIGITS = 17  # what names a double among all others
 _MAX_ITEMS = 200
 _LARGEST = 2**1000
 _SEQUENCES = ("list", "set", "tuple")
-_REGIONS = ("tuple", "interval", "union", "meet", "minus", "set")
-
-
-class Open(Exception):
-    """Both answers were read, and whether they are equal depends on how one of them is meant."""
-
-
-class Judge(Protocol):
-    """Decides about values and about sets of reals; raises `Undecided` where it cannot."""
-
-    def value(self, a: Node, b: Node) -> bool: ...
-    def ratio(self, a: Node, b: Node) -> int: ...
-    def between(self, value: Node, low: Fraction, high: Fraction) -> bool: ...
-    def region(self, a: Node, b: Node) -> bool: ...
-
-
-class Exact:
-    """The judge that needs no SymPy."""
-
-    def value(self, a: Node, b: Node) -> bool:
-        """`exact.same_value`."""
-        return same_value(a, b)
-
-    def ratio(self, a: Node, b: Node) -> int:
-        """Sign of the constant c with a = c b, 0 if there is none."""
-        c = proportional(a, b)
-        return 0 if c is None else 1 if c > 0 else -1
-
-    def between(self, value: Node, low: Fraction, high: Fraction) -> bool:
-        """low <= value < high, only for rational numbers."""
-        known = constant(value)
-        if known is None:
-            raise Undecided
-        return low <= known < high
-
-    def region(self, a: Node, b: Node) -> bool:
-        """Sets spelled differently need set algebra."""
-        raise Undecided
 
 
 def same_answer(
@@ -124,24 +90,43 @@ class _Comparison:
             return a.op != "false"
         if "false" in (a.op, b.op):
             return False
+        if self.loose and is_solved(a) and repeats(b):
+            if self.strictly().same(a, b):
+                raise Open("one side is not solved")
+            return False
         if has_inequality(a) or has_inequality(b):
             return self.inequality_lists(a, b)
         if "rel" in (a.op, b.op):
             return self.relations(a, b)
         if (a.op in _SEQUENCES or b.op in _SEQUENCES) and not (is_reals(a) or is_reals(b)):
             return self.sequences(a, b)
-        if a.op in _REGIONS or b.op in _REGIONS:
+        if a.op in REGIONS or b.op in REGIONS:
             return self.regions(a, b)
         return self.measured(a, b)
 
     def settled(self, node: Node) -> Node:
         """What a node stands for: both values of a `\\pm`, the value of an identity, single assignments."""
         if sides := identity(node):
-            same = all(self.same(x, y) for x, y in pairwise(sides))
-            return sides[-1] if same else Node("false")
+            return sides[-1] if self.all_same(sides) else Node("false")
+        if not self.all_same(numbers_of(node)):
+            return Node("false")
+        if (
+            node.op == "mul"
+            and len(node.args) == 2
+            and node.args[1].op == "tuple"
+            and str(node.args[0].value).isupper()
+        ):
+            return node.args[1]  # the point A(2,3)
         if found := assignments(node):
             return Node("list", tuple(found), "and")
         return entries(groups(spread(node)))
+
+    def all_same(self, sides: Sequence[Node]) -> bool:
+        """Are the sides of a chain one number? The class 4 modulo 7 holds the number before it."""
+        return all(
+            self.congruent(x, y) if y.op == "residue" and x.op != "residue" else self.same(x, y)
+            for x, y in pairwise(sides)
+        )
 
     def tied(self, a: Node, b: Node) -> bool:
         """Are two points equal only if the signs of their coordinates change together?"""
@@ -153,6 +138,8 @@ class _Comparison:
 
     def sequences(self, a: Node, b: Node) -> bool:
         ops = {a.op, b.op}
+        if ops == {"list"} and names_all(a) != names_all(b) and len(a.args) == len(b.args):
+            return self.in_order(a.args, b.args)  # x = 1, y = 2 is 1, 2 and not 2, 1
         if a.op == b.op == "tuple" or ops == {"list", "tuple"}:
             if len(a.args) == len(b.args) and self.in_order(a.args, b.args):
                 return True
@@ -168,6 +155,7 @@ class _Comparison:
         return False  # one value against several; a set against a tuple
 
     def in_order(self, a: Sequence[Node], b: Sequence[Node]) -> bool:
+        self = self.strictly()
         return all(self.same(x, y) for x, y in zip(a, b, strict=True))
 
     def any_order(self, a: Sequence[Node], b: Sequence[Node]) -> bool:
@@ -176,7 +164,7 @@ class _Comparison:
             raise Unreadable(f"more than {_MAX_ITEMS} items")
         if len(a) != len(b):
             return False
-        left = list(b)
+        left, self = list(b), self.strictly()
         for item in a:
             match = next((i for i, other in enumerate(left) if self.same(item, other)), None)
             if match is None:
@@ -184,13 +172,17 @@ class _Comparison:
             del left[match]
         return True
 
+    def strictly(self) -> _Comparison:
+        """For what stands inside: x + y = 5 names a value only where it is the whole answer."""
+        return _Comparison(self.judge, self.digits, False) if self.loose else self
+
     def covered(self, a: Node, b: Node) -> bool:
         return all(any(self.same(x, y) for y in b.args) for x in a.args)
 
     # --- sets of reals
 
     def regions(self, a: Node, b: Node) -> bool:
-        if (a.op not in _REGIONS and not is_reals(a)) or (b.op not in _REGIONS and not is_reals(b)):
+        if (a.op not in REGIONS and not is_reals(a)) or (b.op not in REGIONS and not is_reals(b)):
             return False
         if a.op == b.op == "union" and len(a.args) == len(b.args) and self.any_order(a.args, b.args):
             return True
@@ -204,14 +196,37 @@ class _Comparison:
     # --- relations
 
     def relations(self, a: Node, b: Node) -> bool:
+        if self.worked_out(a, b) or self.worked_out(b, a):
+            return True
         left, right = named(a, loose=False), named(b, loose=self.loose and a.op != "rel")
+        if (left.name is None) != (right.name is None) and not self.is_answer(left, right):
+            return False
         if a.op == b.op and (left.name is None or right.name is None) and self.equations(a, b):
             return True
-        if left.name and right.name and left.name != right.name:
+        if left.name and right.name and bare_name(left.name) != bare_name(right.name):
             return a.op == b.op == "rel" and self.equations(a, b)
         if "rel" not in (left.value.op, right.value.op):
             return self.same(left.value, right.value)
         return self.inequalities(left.value, right.value)
+
+    def worked_out(self, value: Node, chain: Node) -> bool:
+        """5x - 2x + 2 = 3x + 2 answers 3x + 2: a chain of expressions that are equal, ending in the value."""
+        if (
+            value.op in ("rel", *REGIONS, "list")
+            or chain.op != "rel"
+            or set(str(chain.value).split()) != {"="}
+        ):
+            return False
+        sides = chain.args
+        if any(is_name(side, True) for side in sides) or not symbols(chain):
+            return False
+        return self.same(value, sides[-1]) and self.all_same(sides)
+
+    def is_answer(self, left: Named, right: Named) -> bool:
+        """Of a solved equation, x = 5, and one that is not, can the second stand for the first? Only where the value is
+        an expression, as in y = 2x + 1: 3x + 7 = 22 repeats the question."""
+        known, other = (left, right) if left.name else (right, left)
+        return other.value.op != "rel" or is_inequality(other.value) or bool(symbols(known.value))
 
     def inequalities(self, a: Node, b: Node) -> bool:
         """At least one of the two is a relation that is no assignment."""
@@ -225,7 +240,7 @@ class _Comparison:
             return False  # 2x in a set: no set of x is written here
         a, b = (as_region(n) if n.op == "rel" else n for n in (a, b))
         if "rel" in (a.op, b.op):
-            return all(n.op == "rel" or n.op in _REGIONS for n in (a, b)) and self.judge.region(a, b)
+            return all(n.op == "rel" or n.op in REGIONS for n in (a, b)) and self.judge.region(a, b)
         return self.same(a, b)
 
     def equations(self, a: Node, b: Node) -> bool:
@@ -276,9 +291,7 @@ class _Comparison:
         if a.op == "degree" or b.op == "degree":
             x, y = (n.args[0] if n.op == "degree" else n for n in (a, b))
             return self.same(x, y) or (a.op != b.op and self.value(radians(a), radians(b)))
-        if a.op == b.op == "ratio":
-            return self.ratios(a, b)
-        if a.op == b.op in ("matrix", "det", "builder") and a.value == b.value:
+        if a.op == b.op in ("matrix", "det", "ratio", "builder") and a.value == b.value:
             return len(a.args) == len(b.args) and self.in_order(a.args, b.args)
         if a.op == b.op == "case":
             return self.in_order(a.args, b.args)
@@ -288,14 +301,9 @@ class _Comparison:
             return self.residues(a, b)
         if {a.op, b.op} & {"text", "matrix", "cases", "builder"}:
             return False
+        if a.op == b.op == "ratio":
+            return False  # a time of day may be one: 8:30 is not 17:60
         return self.value(quotient(a), quotient(b))
-
-    def ratios(self, a: Node, b: Node) -> bool:
-        """3:4 and 6:8: every part is to the first as on the other side."""
-        if len(a.args) != len(b.args):
-            return False
-        pairs = zip(a.args[1:], b.args[1:])
-        return all(self.value(Node("mul", (x, b.args[0])), Node("mul", (y, a.args[0]))) for x, y in pairs)
 
     def cases(self, a: Node, b: Node) -> bool:
         """A definition by cases: the same values under the same conditions, in any order."""
@@ -313,14 +321,24 @@ class _Comparison:
         if a.op == b.op:
             remainder = Node("fn", (Node("add", (a.args[0], negated(b.args[0]))), a.args[1]), "mod")
             return self.same(a.args[1], b.args[1]) and self.value(remainder, number(0))
-        return self.loose and b.op == "residue" and self.same(a, b.args[0])
+        return self.loose and b.op == "residue" and self.same(a, b.args[0]) and self.least(b)
+
+    def congruent(self, number_: Node, class_: Node) -> bool:
+        """Is the number one of the class?"""
+        difference = Node("add", (number_, negated(class_.args[0])))
+        return self.value(Node("fn", (difference, class_.args[1]), "mod"), number(0))
+
+    def least(self, class_: Node) -> bool:
+        """Is a class named by its remainder? 5 modulo 2 is not the answer 5."""
+        remainder = Node("fn", class_.args, "mod")
+        return self.value(remainder, class_.args[0])
 
     def percent(self, a: Node, b: Node) -> bool:
         """10% is 0.1, and 10 where a question asks for percent; but 0.5% is not 0.5, nor is 10 the same as 0.1."""
         x, y = (n.args[0] if n.op == "percent" else n for n in (a, b))
         if a.op == b.op:
             return self.same(x, y)
-        bare = constant(b if a.op == "percent" else a) if not {a.op, b.op} & set(_REGIONS) else None
+        bare = constant(b if a.op == "percent" else a) if not {a.op, b.op} & set(REGIONS) else None
         if bare is not None and (abs(bare) >= 1 or not bare) and self.same(x, y):
             return True
         hundredth = number(Fraction(1, 100))

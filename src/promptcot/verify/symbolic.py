@@ -285,7 +285,10 @@ def region(node: Node) -> Any:
         if len(args) != 2:
             raise Mismatch(f"an interval with {len(args)} ends")
         brackets = str(node.value or "()")
-        return sympy.Interval(*map(convert, args), brackets[0] == "(", brackets[1] == ")")
+        low, high = map(convert, args)
+        if (low > high) == True:  # noqa: E712
+            raise Mismatch("an interval whose ends are in the wrong order")
+        return sympy.Interval(low, high, brackets[0] == "(", brackets[1] == ")")
     if op == "set":
         return sympy.FiniteSet(*map(convert, args))
     if op == "union":
@@ -314,6 +317,8 @@ def _solutions(left: Node, sign: str, right: Node) -> Any:
         if left.op != "sym":
             raise Unreadable("a set that holds an expression")
         return region(right)
+    if sympy.simplify(convert(left) - convert(right)) == 0:
+        raise Unreadable("a relation that says nothing")
     relation = {"=": "==", "!=": "!="}.get(sign, sign)
     expression = sympy.Rel(convert(left), convert(right), relation)
     symbols = sorted(expression.free_symbols, key=str)

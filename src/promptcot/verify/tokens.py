@@ -103,6 +103,8 @@ def _text(words: str) -> list[Token]:
     joined = words.strip(" ,;")
     if joined in ("and", "or"):
         return [Token("mark", joined)]
+    if not joined and "," in words:
+        return [Token("mark", ",")]
     if joined.startswith(("and ", "or ")):
         first, _, rest = joined.partition(" ")
         return [Token("mark", first), *_text(rest)]
@@ -125,7 +127,7 @@ def _phrase(runs: list[str], brace_follows: bool, number_before: bool) -> list[T
         counted = number_before and i == 0
         if run in _CONNECTIVES:
             found.append(Token("mark", _CONNECTIVES[run]))
-        elif run in ("of", "per") or (counted and run in SYMBOLS and last):
+        elif run in ("of", "per", "not") or (counted and run in SYMBOLS and last):
             found.append(Token("word", run))
         elif lower in _NAMED or (brace_follows and last and lower in _BEFORE_BRACE):
             found.append(Token("command", "\\" + lower))

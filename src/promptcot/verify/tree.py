@@ -48,3 +48,19 @@ def signed(sign: str, node: Node) -> Node:
     if sign == "\\mp":
         return Node("pm", (negated(node),), "mp")
     return negated(node) if sign == "-" else node
+
+
+def is_whole(node: Node) -> bool:
+    """Is it an integer, written without a point?"""
+    return node.op == "num" and node.places < 0
+
+
+def is_simple_fraction(node: Node) -> bool:
+    """Is it a fraction of two written integers?"""
+    return (
+        node.op == "mul"
+        and len(node.args) == 2
+        and node.args[1].op == "pow"
+        and is_whole(node.args[0])
+        and is_whole(node.args[1].args[0])
+    )

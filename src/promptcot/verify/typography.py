@@ -29,7 +29,8 @@ _MARKS = {
     "\u2032\u2019\u02b9": "'", "\u2033": "''", "\u2044\u2215": "/", "\u2227": r"\land ", "\u2228": r"\lor ",
     "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d": "-", "\u3001": ",", "\u3002": ".", "\u3010": "[",
     "\u3011": "]", "\u00b5": r"\mu ", "\u03d5\u03c6": r"\phi ", "\u03f5": r"\epsilon ", "\u03d1": r"\theta ",
-    "\u03c2": r"\sigma ", "\u2217": "*", "\u2236": ":", "\u2126": r"\Omega ", "\uffe5": "\u00a5", "\uffe1": "\u00a3",
+    "\u03c2": r"\sigma ", "\u2217": "*", "\u2236": ":", "\u2713\u2714\u2705\u220e\u25a0\u25a1": " ", "\u201c\u201d\u201e": '"', "\u33a1": r"\text{m}^2",
+    "\u33a5": r"\text{m}^3", "\u33a0": r"\text{cm}^2", "\u33a2": r"\text{km}^2", "\u223c": r"\approx ", "\u2126": r"\Omega ", "\uffe5": "\u00a5", "\uffe1": "\u00a3",
 }  # fmt: skip
 _CHARACTERS = {ord(c): text for characters, text in _MARKS.items() for c in characters} | {
     code + i: rf"\{name.capitalize() if upper else name} "
@@ -43,6 +44,7 @@ _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸ", "0123
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₕₖₗₘₙₚₛₜᵢⱼᵣᵤᵥ", "0123456789+-=()aeoxhklmnpstijruv"))
 _RAISED_RUN = re.compile(f"[{''.join(_RAISED)}]+")
 _LOWERED_RUN = re.compile(f"[{''.join(_LOWERED)}]+")
+_OVERLINED = re.compile("(?:\\d\u0305)+")
 _CONNECTIVES = re.compile("(或者|或|以及|及|并且|且|和|与|または|または)")
 _JOINS = {"或": " or ", "または": " or ", "或者": " or "}
 
@@ -52,6 +54,8 @@ def unicode_as_latex(text: str) -> str:
 
     Format characters (zero-width, direction marks, soft hyphens) go; digits of all scripts become ASCII.
     """
+    text = unicodedata.normalize("NFC", text).replace("\u2260", r"\ne ")
+    text = _OVERLINED.sub(lambda m: rf"\overline{{{m.group().replace(chr(0x305), '')}}}", text)
     text = _RAISED_RUN.sub(lambda m: f"^{{{''.join(_RAISED[c] for c in m.group())}}}", _slashed(text))
     text = _LOWERED_RUN.sub(lambda m: f"_{{{''.join(_LOWERED[c] for c in m.group())}}}", text)
     text = "".join(_character(c) for c in text)
@@ -74,7 +78,7 @@ def _character(c: str) -> str:
     if (mapped := _CHARACTERS.get(ord(c))) is not None:
         return mapped
     category = unicodedata.category(c)
-    if category in ("Cf", "Mn"):
+    if category == "Cf" or "\ufe00" <= c <= "\ufe0f":  # variation selectors
         return ""
     if category == "Nd":
         return str(unicodedata.decimal(c))
@@ -96,13 +100,14 @@ _NAMES = {
     "geqq": r"\ge ", "leqslant": r"\le ", "geqslant": r"\ge ", "leq": r"\le ", "geq": r"\ge ", "neq": r"\ne ",
     "lt": "<", "gt": ">", "sdot": r"\cdot ", "bullet": r"\cdot ", "cdotp": r"\cdot ", "wedge": " and ", "land": " and ",
     "vee": " or ", "lor": " or ", "thinspace": " ", "medspace": " ", "thickspace": " ", "enspace": " ", "space": " ",
-    "nobreakspace": " ", "quad": " ", "qquad": " ", "lq": "`", "rq": "'", "prime": "'", "degree": r"^\circ ",
+    "nobreakspace": " ", "quad": " ", "qquad": " ", "lVert": r"\|", "rVert": r"\|", "lq": "`", "rq": "'", "prime": "'", "degree": r"^\circ ",
     "textdegree": r"^\circ ", "pounds": "\u00a3", "textsterling": "\u00a3", "euro": "\u20ac", "texteuro": "\u20ac",
     "yen": "\u00a5", "textyen": "\u00a5", "cent": "\u00a2", "textcent": "\u00a2", "textdollar": r"\$",
     "rupee": "\u20b9", "dots": "...", "ldots": "...", "cdots": "...", "textbackslash": r"\setminus ", "smallsetminus": r"\setminus ",
     "textonehalf": r"\frac{1}{2}", "textpi": r"\pi ", "varphi": r"\phi ", "varepsilon": r"\epsilon ", "vartheta": r"\theta ",
-    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "nicefrac": r"\frac", "sfrac": r"\frac",
-    "dbinom": r"\binom", "tbinom": r"\binom", "iff": r"\Leftrightarrow ", "implies": r"\Rightarrow ",
+    "sim": r"\approx ", "simeq": r"\approx ", "checkmark": " ", "blacksquare": " ", "square": " ", "qed": " ", "cr": r"\\ ",
+    "bold": r"\mathbf", "cents": "\u00a2", "iff": r"\Leftrightarrow ", "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "nicefrac": r"\frac", "sfrac": r"\frac",
+    "dbinom": r"\binom", "tbinom": r"\binom", "implies": r"\Rightarrow ",
     "longrightarrow": r"\to ", "rightarrow": r"\to ", "Longrightarrow": r"\Rightarrow ", "varnothing": r"\emptyset ",
     "cosec": r"\csc ", "tg": r"\tan ", "ctg": r"\cot ", "cotg": r"\cot ", "arctg": r"\arctan ", "arcctg": r"\arccot ",
 }  # fmt: skip
@@ -112,9 +117,18 @@ _FONTS = (
     "|centering|noindent|hfill|newline|nobreak|allowbreak|relax|protect|therefore"
 )
 _FUNCTIONS = "(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|cosec|tg|ctg|cotg|arctg|arcctg|ln|lg|log|exp|min|max|gcd|lcm|sgn|det"
+_LONGER = "(?:arc)(?:sin|cos|tan|cot|sec|csc)h?|(?:sin|cos|tan|cot|csc)h?|ln|log|gcd|lcm|max"
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"(?<!\\)%[^\n]*\n", " "),  # a comment
+        (r"\\not\s*(?:=|\\eq(?![a-z]))", r"\\ne "),
+        (r"\\not\s*\\in(?![a-z])", r"\\notin "),
+        (r"\\(?:not\s*<|nless(?![a-z]))", r"\\ge "),
+        (r"\\(?:not\s*>|ngtr(?![a-z]))", r"\\le "),
+        (r"psmallmatrix|bsmallmatrix", "pmatrix"),
+        (r"\\math(?:open|close|punct)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\math(?:ord|bin|rel)\s*\{([^{}\w]*)\}", r"\1"),
         # What a row break is followed by: \\[4pt]
         (r"\\\\\[[\d.]+\s*[a-z]{2}\]", r"\\\\"),
         (rf"\\(?:{_FONTS})(?![a-zA-Z])\s*", ""),
@@ -132,13 +146,20 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\\(?:text(?:tt|sl|sc|up|md|normal)|emph)\s*(?=\{)", r"\\text"),
         # Bold letters are names of vectors; bold numbers are numbers.
+        (r"\\(?:mathbf|bold|mathbb)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![a-zA-Z]))", r"\\mathbb{\1\2}"),
         (r"\\(?:boldsymbol|bm|pmb)\s*(?=\{\s*\\?[a-zA-Z]+\s*\})", r"\\mathbf"),
         (
             r"\\(?:underline|uline|ensuremath|mathtt|mathop|mathbin|mathrel|mathord|mathinner|mathnormal|smash"
             r"|boldsymbol|bm|pmb|framebox|boxed|fbox)\s*(?=\{)",
             "",
         ),
-        (rf"\\(?:operatorname\*?|mathrm|text|textrm|mathop)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+        (rf"\\(?:operatorname\*?|mathop)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+        # Behind a number or a fraction sign, sec and min are units.
+        (
+            rf"(?<![\d/}}~ ])\s*\\(?:mathrm|text|textrm)\s*\{{\s*({_FUNCTIONS})\s*\}}(?=\s*[({{_^\\\w])",
+            r"\\\1 ",
+        ),
+        (rf"\\(?:mathrm|text|textrm)\s*\{{\s*({_LONGER})\s*\}}", r"\\\1 "),
         (r"\\operatorname\*?\s*\{\s*([a-zA-Z])\s*\}", r"\1 "),
         (r"\\\{\s*(?=\\begin\{(?:aligned|align\*?|gathered|split)\})", ""),
         (
@@ -150,6 +171,16 @@ _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _COMMAND = re.compile(r"\\([a-zA-Z]+)(?![a-zA-Z])[ \t]*")
 # Commas in threes inside an argument, where nothing else can be meant.
 _GROUPED = re.compile(r"(?<=\{)(\d{1,3}(?:,\d{3})+)(?=\})")
+_TAGS = re.compile(r"</?(?:b|i|em|strong|u|span|sub|sup|p|code)>")
+_QUOTED = re.compile(r"""^\s*(["']|==|```)(.+?)\1\s*$""", re.DOTALL)
+_ENTITIES = (
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&amp;", "&"),
+    ("&le;", r"\le "),
+    ("&ge;", r"\ge "),
+    ("&nbsp;", " "),
+)
 _BOLD = re.compile(r"^\s*(\*\*|__)(?=\S)(.+?)(?<=\S)\1(.*)$", re.DOTALL)
 _SLANTED = re.compile(r"^\s*([*`])([^*`]+)\1\s*$")
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z{}()%$,;!])")
@@ -160,6 +191,9 @@ def plain(text: str) -> str:
     """`text` without anything that only changes how it looks."""
     if not text.isascii():
         text = unicode_as_latex(text)
+    text = _QUOTED.sub(r"\2", _TAGS.sub("", text)) if text[-1:] in "\"'>=`" or "&" in text else text
+    for entity, character in _ENTITIES:
+        text = text.replace(entity, character)
     if bold := _BOLD.match(text):
         text = bold[2] + bold[3]
     if slanted := _SLANTED.match(text):

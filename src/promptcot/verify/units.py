@@ -21,15 +21,22 @@ _ARITHMETIC = re.compile(
     rf"|mill?ones|dozens?|gross|score|couples?|hal(?:f|ves)|(?:{_ORDINAL})s?|{_SMALL}|double|twice|thrice|triple|fold|squared"
     r"|cubed|factorial|power|root|base|binary|octal|hex(?:adecimal)?|decimal|ternary|mod(?:ulo)?|remainder|plus|minus"
     r"|over|divided|multiplied|raised|negative|reciprocal|inverse|choose|pi|infinity|percent|per cent|per mille|ppm|bn|mln|mio"
-    r")\b|^pairs?\b"
-    "|[\u4e07\u4ebf\u5104\u5343\u767e\u5341\u5146\u6210\u6298\u500d\u534a\u96f6\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d]"
-    "|\u5206\u4e4b|\u4f59|\u8fdb\u5236|\u9032\u6cd5|\\b(?:\u0442\u044b\u0441|\u043c\u043b\u043d|\u043c\u0438\u043b\u043b\u0438|\u0434\u044e\u0436\u0438\u043d)",
+    r"|basis points?|mega|giga|tera|nano|milli|googol|dutzend|hundert|drittel|viertel|zehntel|halbe|docenas?|tercios?|medios?|cuartos?|demi|tiers"
+    r"|tens|itself|[a-z]+(?:fold|ths)"
+    r")\b|^pairs?\b|^(?:[a-z]+ed)$"
+    "|[\u4e07\u4ebf\u5104\u5343\u767e\u5341\u5146\u6210\u6298\u500d\u534a\u5272\u96f6\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d]"
+    "|\u5206\u4e4b|\u4f59|\u8fdb\u5236|\u9032\u6cd5|\\b(?:\u0442\u044b\u0441|\u043c\u043b\u043d|\u0441\u043e\u0442|\u043c\u0438\u043b\u043b\u0438|\u0434\u044e\u0436\u0438\u043d)",
     re.IGNORECASE,
 )
 # and these say something about it.
 _STATEMENT = re.compile(
-    r"\b(?:quarters?|greater|least|most|than|below|above|under|through|except|without|unless|if|then"
-    r"|when|and|or|not|no|none|is|are|was|were|be|but|out of)\b",
+    r"^(?:less|fewer|more)\b|\b(?:quarters?|false|wrong|incorrect|never|cannot|greater|least|most|than|below|above|under|through|except|without|unless|if|then"
+    r"|when|and|or|not|no|none|is|are|was|were|be|but|out of)\b|[\u4ee5][\u4e0a\u4e0b\u5185]|\u5de6\u53f3|\u591a$",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"\b(?:not|never|no|none|nor|neither|but|except|false|wrong|incorrect|invalid|cannot|can't|isn'?t|aren'?t|doesn'?t|without|unless|anything"
+    r"|rather|instead|other than)\b|[\u4e0d\u975e\u65e0\u6ca1\u9519]",
     re.IGNORECASE,
 )
 _COUNTS = re.compile(rf"\b(?:zero|a|an|no|none|{_SMALL})\b|\u03c0", re.IGNORECASE)
@@ -54,7 +61,7 @@ _SPELLINGS = {
     "mL": "ml milliliter millilitre \u6beb\u5347", "$": "dollar usd buck", "\u00a2": "cent", "\u20ac": "euro eur", "\u00a3": "gbp quid",
     "\u00a5": "yen yuan rmb cny jpy \u5143 \u5186 \u5757 \u5713", "\u20b9": "rupee rs inr", "rad": "radian", "degree": "deg \u5ea6", "person": "people \u4eba",
     "gal": "gallon", "N": "newton", "J": "joule", "W": "watt", "V": "volt", "A": "ampere amp", "Pa": "pascal",
-    "Hz": "hertz", "ohm": "\u03a9 \\Omega", "\u00b5": "\\mu micro", "\u00b0C": "celsius centigrade", "\u00b0F": "fahrenheit", "mol": "mole",
+    "Hz": "hertz", "ohm": "\u03a9 \\Omega", "\u00b5": "\\mu micro", "\u00b0C": "celsius centigrade", "\u00b0F": "fahrenheit", "mol": "mole", "am": "a.m", "pm": "p.m",
     "kW": "kw", "kWh": "kwh", "kJ": "kj",
 }  # fmt: skip
 _CANONICAL = {spelling: name for name, all_ in _SPELLINGS.items() for spelling in (*all_.split(), name)}
@@ -66,18 +73,21 @@ _COMPOSED = {
 # Unit symbols that are read as such in plain letters behind a number: 5cm, 10m/s.
 _SYMBOLS = (
     "mm cm dm km nm kg mg ml mL kl cc hr hrs min sec mph kph ft in yd mi lb lbs oz kw kW kwh kWh mw MW hz Hz khz kHz usd USD"
-    " kJ kPa Pa mol rad deg dB"
+    " kJ kPa Pa mol rad deg dB eV keV MeV GeV ms GHz MHz cal kcal nM mM rpm bpm psi atm"
 )
 SYMBOLS = frozenset(_SYMBOLS.split())
-LETTERS = (
-    "mgshlnjwvkcfLJNWVAKCFT"  # single letters that are units in a text command, and in a quotient of units
-)
+LETTERS = frozenset("mgshlnjwvkcfLJNWVAKCFT")  # units in a text command, and in a quotient of units
 CURRENCIES = "$\u00a2\u00a3\u20ac\u00a5\u20b9\u20a9\u20bd\u20aa\u20ab\u20b4\u20a6\u0e3f"
 _PIECE = re.compile(
-    rf"\s*(?:(per\b|/)|([*\u00b7])|\^?\(?(-?\d+)\)?|([^\W\d_]+\.?|[{CURRENCIES}\u00b0\u00b5]|\\[a-zA-Z]+))",
+    rf"\s*(?:(per\b|/)|([*\u00b7])|\^?\(?(-?\d+)\)?|([^\W\d_]+(?:-[^\W\d_]+)*\.?|[{CURRENCIES}\u00b0\u00b5]|\\[a-zA-Z]+))",
     re.I,
 )
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+
+
+def denies(words: str) -> bool:
+    """Do these words take back what stands beside them?"""
+    return bool(_DENIAL.search(words))
 
 
 def changes_value(words: str) -> bool:
@@ -116,7 +126,10 @@ def unit_name(words: str) -> str | None:
     if words in _CANONICAL:
         return _CANONICAL[words]
     words = _COMPOSED.get(words.casefold(), words)
-    if not words or changes_value(words):
+    if not words:
+        return None
+    nouns = [w for w in re.split(r"[\s/*^]+", words) if w not in _CANONICAL and w not in _COMPOSED]
+    if changes_value(" ".join(nouns)):
         return None
     factors: Counter[str] = Counter()
     sign, power, at, last = 1, 1, 0, ""
@@ -157,10 +170,37 @@ def _factors(name: str) -> list[tuple[str, int]]:
     return [(base, int(power or 1))] + ([(bottom, -1)] if bottom else [])
 
 
+_SYMBOL = 3  # letters of a symbol at most
+_UNMISTAKABLE = {
+    "cm",
+    "mm",
+    "km",
+    "kg",
+    "ft",
+    "in",
+    "lb",
+    "lbs",
+    "hr",
+    "hrs",
+    "min",
+    "sec",
+    "yd",
+    "oz",
+    "usd",
+    "mph",
+    "kph",
+    "deg",
+    "mi",
+    "rad",
+}
+
+
 def _single(word: str) -> str:
     if word in _CANONICAL:
         return _CANONICAL[word]
     name = word.casefold()
+    if len(word) <= _SYMBOL and word != name and name not in _UNMISTAKABLE:
+        return word  # mW and MW, mb and MB: the case of a symbol says how large it is
     if len(name) > 2 and name.endswith("s") and not name.endswith("ss"):
         name = name[:-1]
     return _CANONICAL.get(name, name)
@@ -169,6 +209,8 @@ def _single(word: str) -> str:
 def same_unit(a: str, b: str) -> bool:
     """Are they one unit, or one thing under a shorter and a longer name (apple, red apple)?"""
     if a == b or {a, b} <= {"\u00a3", "lb"}:  # both are pounds
+        return True
+    if {a, b} in ({"degree", "\u00b0C"}, {"degree", "\u00b0F"}):
         return True
     x, y = set(a.split()), set(b.split())
     return (x < y or y < x) and not any(n in _SPELLINGS or "^" in n for n in x | y)

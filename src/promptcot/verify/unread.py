@@ -7,15 +7,21 @@ from fractions import Fraction
 from typing import Literal
 
 from promptcot.verify.exact import TooLarge, Undecided, constant
+from promptcot.verify.judges import Exact, Open
 from promptcot.verify.latex import parse
 from promptcot.verify.spelling import TEXT_COMMANDS
-from promptcot.verify.structure import Exact, Open, same_answer
+from promptcot.verify.structure import same_answer
 from promptcot.verify.tokens import Mismatch, Unreadable
 from promptcot.verify.tree import Node
 from promptcot.verify.units import changes_number, counts
 
 _TEXT = re.compile(TEXT_COMMANDS + r"\{([^{}]*)\}")
 _NUMERAL = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)(?:/(\d+))?(%?)(?![\w.]*\d)")
+# A command without its argument, an operator without its second operand.
+_BROKEN = re.compile(r"\\(?:frac|sqrt|binom|text|sum|int|prod|lim)\s*(?:$|\{\s*\})|[=+*/^<>-]$")
+_COMMANDS = re.compile(r"\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+")
+_LONG = re.compile(r"[^\W\d_]{2}")
+_NUMERIC = re.compile(r"\\(?:pi|sum|int|prod|lim|infty|log|ln|exp|binom|lfloor|lceil|left|det)")
 _WORDS = re.compile(r"[^\W\d_]+")
 
 
@@ -26,18 +32,22 @@ def never_means(text: str, gold: Node) -> bool:
         text: An answer outside the grammar, normalised.
         gold: The reference, parsed.
     """
-    if not _closed(text) or _is_other(text, gold):
+    if not _closed(text) or _BROKEN.search(text) or not re.search(r"\w|\u03c0", text):
+        return True
+    if not _LONG.search(_COMMANDS.sub("", _TEXT.sub("", text))) and _is_other(text, gold):
         return True
     words = " ".join(_TEXT.sub(lambda m: f" {m.group(1)} ", text).split())
     if gold.op == "text":
         said = {w.casefold() for w in _WORDS.findall(words)}
         return bool(re.search(r"\d", words)) or not set(_WORDS.findall(str(gold.value))) <= said
     value, words = _number(gold), words.replace(r"\$", "$")
-    if value is None or "\\" in words:
+    if value is None:
+        return False
+    if not any(c.isdigit() for c in words):
+        return not counts(words) and not _NUMERIC.search(words)
+    if "\\" in words:
         return False
     numerals = [_value(m) for m in _NUMERAL.finditer(words)]
-    if not any(c.isdigit() for c in words):
-        return not counts(words)
     if re.sub(r"[^\W\d_]+|[\s.,:;!?'\"$-]", "", _NUMERAL.sub("", words)):
         return False  # signs of arithmetic: it may come to anything
     if len(numerals) > 1 and not _WORDS.search(words):

@@ -85,7 +85,7 @@ def _import(name: str) -> str:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     """{"equal": true, false or null, "reason": ...}; null if it cannot be decided here."""
     from promptcot.verify.exact import TooLarge, Undecided, Undefined
-    from promptcot.verify.structure import Open
+    from promptcot.verify.judges import Open
     from promptcot.verify.symbolic import Unproven
     from promptcot.verify.tokens import Mismatch, Unreadable
 
