@@ -150,7 +150,7 @@ def study(data: Row) -> str:
         for arm in arms:
             found = row["arms"][arm]
             cell = f"{points(found['mean'])} ({' / '.join(points(x) for x in found['by_seed'])})"
-            if moved := found.get("change"):
+            if (moved := found.get("change")) and "mean" in moved:
                 cell += f"; {points(moved['mean'], True)}" + interval(moved["ci95"], points, True)
             cells.append(cell)
         rows.append((f"{row['model']}, {row['benchmark']}", *cells))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptcot.domains import DOMAINS, get
+from promptcot.domains.annotations import parse_concepts, parse_rationale
 from promptcot.domains.sequences import Item, labelled, p_parts, q_parts, split_completion
-from promptcot.domains.templates import parse_concepts, parse_rationale
 from promptcot.errors import UserError
 
 

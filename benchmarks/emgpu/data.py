@@ -26,7 +26,7 @@ from promptcot.ids import digest
 from promptcot.pocket.annotators import ANNOTATORS, annotate
 from promptcot.pocket.corpus import chat, documents
 from promptcot.pocket.world import items
-from promptcot.readers.files import read_jsonl
+from promptcot.readers.files import read_rows
 from promptcot.readers.gsm8k import gsm8k_seed
 
 STYLE = "compact"
@@ -147,7 +147,7 @@ def _gsm8k(path: str) -> list[tuple[Any, str]]:
     if not path:
         return []
     rows = []
-    for where, row in read_jsonl(Path(path)):
+    for where, row in read_rows(Path(path)):
         found = gsm8k_seed(row, where) if isinstance(row, dict) else row
         if isinstance(row, dict) and not isinstance(found, str | tuple):
             rows.append((found, _MARK.sub("", row.get("solution") or row["answer"])))

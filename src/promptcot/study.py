@@ -16,17 +16,18 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.markup import escape
 
 from promptcot.analysis.statistics import mean_ci, paired_difference
 from promptcot.corridor import execute
 from promptcot.errors import UserError
-from promptcot.evals.results import read_results, solved
+from promptcot.evals.results import Entry, keys, read_results, solved
 from promptcot.recipe import load, read_yaml
 from promptcot.runner.progress import Reporter
 from promptcot.settings import Recipe
 from promptcot.store import write_atomic
 
-Shares = dict[str, float]  # problem -> share of right attempts, mean over seeds
+Shares = dict[str, float]  # problem (`results.keys`) -> share of right attempts, mean over seeds
 
 
 class Study(BaseModel):
@@ -84,7 +85,7 @@ def run(path: Path, directory: Path, quiet: bool) -> dict[str, Any]:
             if arm == first:
                 raise
             failed.setdefault(arm, f"seed {seed}: {e.seen}")
-            reporter.line(f"  arm {arm} cannot be finished: {e.seen}")
+            reporter.line(f"  arm {arm} cannot be finished: {escape(e.seen)}")
     done = study.model_copy(update={"arms": {a: s for a, s in study.arms.items() if a not in failed}})
     data = {"study": path.name, "recipe": study.recipe, "seeds": study.seeds, "arms": study.arms, "failed": failed,
             "rows": summary(directory, done)}  # fmt: skip
@@ -93,25 +94,27 @@ def run(path: Path, directory: Path, quiet: bool) -> dict[str, Any]:
 
 
 def summary(directory: Path, study: Study) -> list[dict[str, Any]]:
-    """A row per model and benchmark that every run has: each arm's score, and its change against the first arm.
+    """A row per model and benchmark that every run has a score on: each arm's, and its change against the first arm on the
+    problems of both (none where they share none).
 
     A problem's score is the mean over the seeds that have it; intervals are bootstraps over problems, and the scores
     of the single seeds stand beside them.
     """
     runs = {(s, a): read_results(directory / f"seed-{s}" / a) for s in study.seeds for a in study.arms}
-    keys = [(m, b) for m, entries in next(iter(runs.values())).items() for b in entries]
+    scored = [(m, b) for m, entries in next(iter(runs.values())).items() for b in entries]
     rows = []
-    for model, name in keys:
-        if all(name in run.get(model, {}) for run in runs.values()):
+    for model, name in scored:
+        if all(solved(run.get(model, {}).get(name, {"verdicts": {}})) for run in runs.values()):
             rows.append({"model": model, "benchmark": name, "arms": _row(runs, model, name, study)})
     return rows
 
 
 def _row(runs: dict[tuple[int, str], Any], model: str, name: str, study: Study) -> dict[str, Any]:
     seed, arms = study.seeds[0], {}
+    everything = [run[model][name] for run in runs.values()]
     shares: dict[str, Shares] = {}
     for arm in study.arms:
-        by_seed = [_shares(runs[s, arm][model][name]) for s in study.seeds]
+        by_seed = [_shares(runs[s, arm][model][name], everything) for s in study.seeds]
         shares[arm] = _mean(by_seed)
         arms[arm] = {
             "mean": sum(shares[arm].values()) / len(shares[arm]),
@@ -121,6 +124,9 @@ def _row(runs: dict[tuple[int, str], Any], model: str, name: str, study: Study) 
     first, *others = shares
     for arm in others:
         shared = [p for p in shares[first] if p in shares[arm]]
+        if not shared:
+            arms[arm]["change"] = {"problems": 0}
+            continue
         change = paired_difference(
             [shares[first][p] for p in shared], [shares[arm][p] for p in shared], seed, shares=True
         )
@@ -129,8 +135,9 @@ def _row(runs: dict[tuple[int, str], Any], model: str, name: str, study: Study) 
     return arms
 
 
-def _shares(entry: dict[str, Any]) -> Shares:
-    return {problem: sum(marks) / len(marks) for problem, marks in solved(entry).items()}
+def _shares(entry: Entry, others: list[Entry]) -> Shares:
+    key = keys(entry, *others)
+    return {key[problem]: sum(marks) / len(marks) for problem, marks in solved(entry).items()}
 
 
 def _mean(by_seed: list[Shares]) -> Shares:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptcot.errors import UserError
+
+if TYPE_CHECKING:
+    from promptcot.readers.files import Rows
 
 app = typer.Typer(help="Judge answers and programs in a file, row by row.", no_args_is_help=True)
 BATCH_ROWS = 1000
@@ -30,7 +34,9 @@ class AnswerMode(StrEnum):
 
 @app.command()
 def math(
-    source: Annotated[Path, typer.Option("--in", help="JSONL with the fields gold and prediction.")],
+    source: Annotated[
+        Path, typer.Option("--in", help="JSONL, a JSON array, CSV or Parquet with gold and prediction.")
+    ],
     mode: Annotated[
         AnswerMode, typer.Option(help="strict: equal text; release: as the authors' code.")
     ] = AnswerMode.SYMBOLIC,
@@ -38,23 +44,23 @@ def math(
 ) -> None:
     """Judge math answers. Prints each row with verdict, reason and seconds, in the order of the file.
 
-    A prediction may be a bare answer or a text with a \\boxed{} answer. A row that cannot be read gets the verdict
-    unscored; the rest goes on.
+    A prediction may be a bare answer or a text with a \\boxed{} answer. A row that cannot be read, or has no gold, gets
+    the verdict unscored; the rest goes on.
     """
+    from promptcot.readers.files import read_rows
+
     if not source.is_file():
         raise UserError(
             f"there is no file {source}", expected="a JSONL file, one {\"gold\": ..., \"prediction\": ...} a line"
         )  # fmt: skip
-    with source.open("rb") as lines:
-        for row in _judge_all(lines, mode, workers):
-            print(json.dumps(row))
+    for row in _judge_all(read_rows(source, halves=True), mode, workers):
+        print(json.dumps(row, default=str))
 
 
-def _judge_all(lines: Iterable[bytes], mode: str, workers: int) -> Iterator[dict[str, Any]]:
-    numbered = iter(enumerate(lines, 1))
+def _judge_all(rows: Rows, mode: str, workers: int) -> Iterator[dict[str, Any]]:
     _warm(mode, workers)
     with ThreadPoolExecutor(workers) as pool:
-        while batch := list(islice(numbered, BATCH_ROWS)):
+        while batch := list(islice(rows, BATCH_ROWS)):
             yield from pool.map(lambda item: _judge(item[0], item[1], mode), batch)
 
 
@@ -66,19 +72,18 @@ def _warm(mode: str, workers: int) -> None:
         POOL.warm("math_verify" if mode == AnswerMode.MATH_VERIFY else "sympy", Bounds(), workers)
 
 
-def _judge(number: int, line: bytes, mode: str) -> dict[str, Any]:
+def _judge(where: str, row: dict[str, Any] | str, mode: str) -> dict[str, Any]:
     """One row with its verdict. What is wrong with a row is said in its reason."""
     from promptcot.verify.answers import judge_prediction
+    from promptcot.verify.golds import answer_text
 
     started_s = time.perf_counter()
-    row: Any = None
     try:
-        row = json.loads(line)
-        gold, prediction = _field(row, "gold"), _field(row, "prediction")
+        gold, prediction = answer_text(_field(row, "gold")), _prediction(_field(row, "prediction"))
         verdict, reason = judge_prediction(gold, prediction, mode)  # type: ignore[arg-type]
-    except (ValueError, RecursionError) as e:  # not JSON, not UTF-8, not a row of ours
-        verdict, reason = "unscored", f"line {number}: {e}"  # type: ignore[assignment]
-    out = row if isinstance(row, dict) else {"line": number}
+    except ValueError as e:  # not a row of ours
+        verdict, reason = "unscored", f"{where.replace('-', ' ')}: {e}"  # type: ignore[assignment]
+    out = row if isinstance(row, dict) else {"line": int(where.rpartition("-")[2])}
     return {
         **out,
         "verdict": str(verdict),
@@ -87,15 +92,27 @@ def _judge(number: int, line: bytes, mode: str) -> dict[str, Any]:
     }
 
 
-def _field(row: Any, name: str) -> str | None:
-    """Raises ValueError: the row is no object, or the field is missing or neither text, number nor null."""
-    if not isinstance(row, dict):
-        raise ValueError(f"expected an object with gold and prediction, got {type(row).__name__}")
+def _field(row: dict[str, Any] | str, name: str) -> Any:
+    """Raises ValueError: the row could not be read, or has no such field."""
+    if isinstance(row, str):
+        raise ValueError(row)
     if name not in row:
         raise ValueError(f"no field '{name}'")
-    value = row[name]
-    if value is None or isinstance(value, str):
+    return row[name]
+
+
+def _prediction(value: Any) -> str | None:
+    """A text as the model wrote it, a number with all its digits; None where there is none.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from promptcot.verify.golds import is_missing, number_text
+
+    if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"field '{name}' is {type(value).__name__}, expected text or a number")
-    return str(value)
+    if is_missing(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError(f"field 'prediction' is {type(value).__name__}, expected text or a number")
+    return str(value) if isinstance(value, int) else number_text(value)

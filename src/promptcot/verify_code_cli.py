@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,7 +38,7 @@ Reading = Literal["lcb", "judge"]
 class Job:
     """The options that the commands share: rows in, rows out, and how their programs run."""
 
-    in_: Annotated[Path, typer.Option("--in", help="JSONL file to read.")]
+    in_: Annotated[Path, typer.Option("--in", help="JSONL, a JSON array or Parquet to read.")]
     out: Annotated[Path | None, typer.Option("--out", help="JSONL file to write (default: stdout).")] = None
     sandbox: Annotated[Sandbox, typer.Option("--sandbox", help="See `promptcot doctor`.")] = "auto"
     wall_s: Annotated[float, typer.Option("--wall-s", help="Seconds on the clock, per test.")] = 6.0
@@ -136,11 +137,11 @@ def gold(
 
 def gold_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode) -> Row:
     """The row with what its reference is worth."""
-    from promptcot.verify.gold import GoldSuite, answer_flaw, suite_flaw
+    from promptcot.verify.gold import GoldSuite, suite_flaw
 
     try:
         if "gold" in row:
-            flaw = answer_flaw("this row", _field(row, "gold", str))
+            flaw = _answer_flaw(row["gold"])
         else:
             mode, function = _how(row, mode)
             suite = GoldSuite("this row", _tests(row, function), _field(row, "solution", str, None), function)
@@ -148,6 +149,17 @@ def gold_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode) -> Row:
     except UserError as error:
         return {**row, "verdict": "unscored", "reason": _short(error)}
     return {**row, "verdict": "flawed" if flaw else "sound", "reason": flaw}
+
+
+def _answer_flaw(value: Any) -> str:
+    from promptcot.verify.gold import answer_flaw
+    from promptcot.verify.golds import answer_text
+
+    try:
+        answer = answer_text(value)
+    except ValueError as error:
+        return str(error)
+    return f"gold is {value!r}, which is no answer" if answer is None else answer_flaw("this row", answer)
 
 
 def judge_row(row: Row, *, limits: Limits, sandbox: Sandbox, mode: Mode, extract: bool) -> Row:
@@ -226,30 +238,32 @@ def _map(job: Job, fn: Callable[[Row], Row]) -> None:
     """Rows of a file through `fn`, several at a time, written in their order as soon as they are done."""
     if job.out:
         keep_input(job.in_, job.out)
+    rows = _rows(job.in_)
     try:
-        lines = job.in_.open(encoding="utf-8", errors="replace")
         sink = job.out.open("w", encoding="utf-8") if job.out else sys.stdout
     except OSError as error:
-        raise UserError(
-            f"'{error.filename}': {error.strerror}", expected="a JSONL file to read, a place to write to"
-        ) from None
-    with lines:
-        for row in _parallel(_rows(lines), fn, job.workers or os.cpu_count() or 1):
-            sink.write(json.dumps(row) + "\n")
-            sink.flush()
+        raise UserError(f"'{error.filename}': {error.strerror}", expected="a place to write to") from None
+    for row in _parallel(rows, fn, job.workers or os.cpu_count() or 1):
+        sink.write(json.dumps(row, default=str) + "\n")
+        sink.flush()
     if job.out:
         sink.close()
 
 
-def _rows(lines: Iterable[str]) -> Iterator[Row]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            row = {"problem with the line": f"line {number} is not JSON: {error}"}
-        yield row if isinstance(row, dict) else {"problem with the line": f"line {number} is not an object"}
+def _rows(path: Path) -> Iterator[Row]:
+    """The rows; one that cannot be read says why in a field of that name.
+
+    Raises:
+        UserError: the file cannot be read, at once.
+    """
+    from promptcot.readers.files import read_rows
+
+    rows = read_rows(path, halves=True)
+    first = list(islice(rows, 1))  # before anything is written
+    return (
+        row if isinstance(row, dict) else {"problem with the line": f"{where.replace('-', ' ')}: {row}"}
+        for where, row in chain(first, rows)
+    )
 
 
 def _parallel(rows: Iterable[Row], fn: Callable[[Row], Row], workers: int) -> Iterator[Row]:

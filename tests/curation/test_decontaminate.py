@@ -13,6 +13,8 @@ from promptcot.curation.decontaminate import (
     longest_run,
     normalize_tokens,
 )
+from promptcot.curation.dedup import find_duplicates, normalize_text
+from promptcot.curation.words import visible
 from promptcot.errors import UserError
 
 TAIL = "where m and n are relatively prime positive integers. Find m+n."
@@ -29,6 +31,50 @@ def ids(text: str, reference: str, mode: Mode) -> list[str]:
 
 def test_tokens_are_lower_case_letters_and_digits() -> None:
     assert normalize_tokens("Find $x^2$+\u00bd, \uff21B!") == ["find", "x", "2", "1", "2", "ab"]
+
+
+INVISIBLE = [
+    "\u00ad",
+    "\u200b",
+    "\u200c",
+    "\u200d",
+    "\u2060",
+    "\ufeff",
+    "\u200e",
+    "\u2062",
+    "\ufe0f",
+    "\u034f",
+    "\U000e0020",
+    "\\-",
+]
+
+
+@pytest.mark.parametrize("mark", INVISIBLE, ids=ascii)
+def test_what_is_not_seen_splits_no_word(mark: str) -> None:
+    hidden = " ".join(
+        f"{word[:2]}{mark}{word[2:]}" if len(word) > 2 and word.isalpha() else word
+        for word in REFERENCE.split()
+    )
+    assert hidden != REFERENCE
+    assert [ids(hidden, REFERENCE, mode) for mode in ("strict13", "qwen", "both")] == [["ref"]] * 3
+    assert ids(REFERENCE, hidden, "both") == ["ref"]
+    assert normalize_tokens(hidden) == normalize_tokens(REFERENCE)
+    assert normalize_text(hidden) == normalize_text(REFERENCE)
+    assert [d.kind for d in find_duplicates([("a", REFERENCE), ("b", hidden)])] == ["exact"]
+
+
+def test_what_is_seen_stays() -> None:
+    for text in (
+        "x\u00b2 + 1",
+        "a-b",
+        "\u0627\u0644\u0639\u062f\u062f",
+        "5\u00a0cm",
+        "$1 \\- 2$",
+        "\U0001f600",
+        "\u0936\u094d",
+    ):
+        assert visible(text) == text
+    assert normalize_text("What is 10\u00b2?") != normalize_text("What is 102?")
 
 
 def test_shared_boilerplate_is_caught_by_ngrams_only() -> None:

@@ -30,6 +30,18 @@ def lines(*rows: object) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def results(text: str) -> str:
+    entry = {
+        "mean": 1.0,
+        "ci95": [0, 1],
+        "samples": 1,
+        "problems": 1,
+        "verdicts": {"1": "c"},
+        "texts": {"1": text},
+    }
+    return json.dumps({"models": {"model": {"benchmarks": {"aime24": entry}}}})
+
+
 MODEL = {"engine": "transformers", "model": "pocket"}
 FILES = {
     "file": "", "empty.jsonl": "", "folder/thesis.tex": "", "list.yaml": "[1, 2]", "broken.yaml": "a: [1",
@@ -45,7 +57,11 @@ FILES = {
     "bad.jsonl": '{"problem": "What is 1+1?"}\n{"problem": \n{"answer": "3"}\n',
     "columns.jsonl": lines({"exercise": "What is 1 + 1?"}), "gold.jsonl": lines({**ROW, "answer": "\\frac{1}{"}),
     "poetry.jsonl": lines({**ROW, "domain": "poetry"}), "marks.json": '{"1971A": [true]}',
+    "mine.json": results("A?"), "yours.json": results("B?"),
     "unsound.jsonl": lines({"inputs": ["1"], "outputs": [""]}), "sound.jsonl": lines({"gold": "2"}),
+}  # fmt: skip
+BINARY = {
+    "binary.yaml": b"\x80\x81PAR1", "sheet.xlsx": b"PK\x03\x04 and so on", "wide.jsonl": lines(ROW).encode("utf-16"),
 }  # fmt: skip
 
 
@@ -80,7 +96,8 @@ def test_wrong_use_says_what_to_do_and_shows_no_traceback(
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "binary.yaml").write_bytes(b"\x80\x81PAR1")
+    for name, data in BINARY.items():
+        (tmp_path / name).write_bytes(data)
     monkeypatch.chdir(tmp_path)
     for name, value in {"COLUMNS": "240", "NO_COLOR": "1", "TERM": "dumb", "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)

@@ -123,6 +123,61 @@ def test_two_runs_side_by_side(cli: Cli, tmp_path: Path) -> None:
     assert found["rows"][0]["differences"][0]["problems"] == 2
 
 
+def test_runs_over_other_files_are_paired_by_their_problems_or_refused(cli: Cli, tmp_path: Path) -> None:
+    def scored(out: str, rows: list[dict[str, object]], right: int) -> None:
+        path = tmp_path / f"{out}.json"
+        path.write_text("\ufeff" + json.dumps(rows))  # an array, with a byte order mark
+        done = cli(
+            "evaluate", "--model", replay.MODEL, "--engine", "scripted", "--benchmarks", "aime24", "--source",
+            f"aime24={path}", "--samples", "2", "--out", tmp_path / out, "--set", "run.workers=1", completions=key(right),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    bare: list[dict[str, object]] = [{k: v for k, v in row.items() if k != "id"} for row in ROWS]
+    scored("before", bare[:5], 2)  # without ids: 1 to 5
+    scored("after", list(ROWS[:4]), 3)  # the same, but the last, counted from 0
+    scored("other", bare[5:], 0)  # others, 1 to 5 too
+    shown = cli("evaluate", "compare", tmp_path / "before", tmp_path / "after").stdout
+    assert "+25.0" in shown  # of four problems one is right in addition; 1 to 3 by their ids would be +0
+    assert "n=4" in shown
+    assert "4 problems have other ids in after than in before (1 is 0, 2 is 1, 3 is 2)" in shown
+    refused = cli("evaluate", "compare", tmp_path / "before", tmp_path / "other")
+    assert refused.returncode == 2
+    assert "'before' and 'other' share no problem" in refused.stderr
+
+
+def test_rows_that_cannot_be_scored_are_refused_by_name_and_counted(cli: Cli, tmp_path: Path) -> None:
+    rows: list[object] = [
+        *ROWS[:2], {"id": "list", "problem": "A list?", "answer": ["204"]}, {"id": "map", "problem": "A map?", "answer": {"v": 1}},
+        {"id": "none", "problem": "None?", "answer": "None", "[/x]": 1}, {"id": "nan", "problem": "NaN?", "answer": float("nan")},
+        [1], {"id": "ends", "problem": "Where does it end?", "answer": "So 200 + 4 it is.\n#### 204"}, {"[/b]": "7"},
+        {"id": "sick", "problem": "Which?", "answer": "x > i"}, {"id": "two", "problem": "Roots?", "answer": "\\boxed{1} or \\boxed{2}"},
+    ]  # fmt: skip
+    path = tmp_path / "odd.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = {"A list?": "204", "Where does it end?": "204", "Roots?": "1, 2"}
+    done = cli(
+        "evaluate", "--model", replay.MODEL, "--engine", "scripted", "--benchmarks", "aime24", "--source", f"aime24={path}",
+        "--samples", "1", "--out", tmp_path / "o", "--set", "run.workers=1",
+        completions={**key(2), **{f"{problem}{ASK}": f"\\boxed{{{answer}}}" for problem, answer in said.items()}},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    entry = results(tmp_path / "o")["aime24"]
+    assert entry["verdicts"] == {"0": "c", "1": "c", "list": "c", "ends": "c", "two": "c"}
+    assert [(r["id"].rpartition(" ")[2], r["reason"]) for r in entry["refused"]] == [
+        ("line-4", "bad_row"), ("line-5", "bad_row"), ("line-6", "bad_row"), ("line-7", "unreadable_row"),
+        ("line-9", "bad_row"), ("aime24/sick", "bad_gold"),
+    ]  # fmt: skip
+    assert "6 rows were refused" in done.stdout
+    assert "line-4: the answer is a dict, not one text" in done.stdout
+    assert "5 problems, gold checked (the paper's has 30); 6 rows refused" in done.stderr
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[3:7]))
+    none = cli("evaluate", "--model", "m", "--engine", "scripted", "--benchmarks", "aime24", "--source", f"aime24={path}", "--out", tmp_path / "n")  # fmt: skip
+    assert none.returncode == 2
+    assert "4 rows refused: " in none.stderr
+    assert "the column answer is 'None', which is no answer" in none.stderr
+
+
 def test_the_packaged_model_is_scored_too(cli: Cli, tmp_path: Path) -> None:
     done = cli(
         "evaluate", "--model", "pocket", "--benchmarks", "hmmt25", "--source", f"hmmt25={source(tmp_path)}",

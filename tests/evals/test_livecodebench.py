@@ -43,7 +43,7 @@ def read(tmp_path: Path, *rows: dict[str, Any], name: str = "lcb_v6", more: list
 def test_public_tests_come_before_private_ones(tmp_path: Path) -> None:
     (task,) = read(tmp_path, row())
     assert livecodebench.all_tests(task) == [UnitTest("1 2\n", "3\n"), UnitTest("3 4\n", "7\n")]
-    gold.check([task], "symbolic")
+    assert gold.flaws([task], "symbolic") == []
 
 
 @pytest.mark.parametrize("packed", [json.dumps(PRIVATE), pack(json.dumps(PRIVATE)), pack(PRIVATE)])
@@ -152,7 +152,7 @@ def test_a_function_is_called_and_judged_by_values(tmp_path: Path) -> None:
     )
     assert task.function == "add"
     assert starter in task.messages("promptcot2")[0][1]
-    gold.check([task], "symbolic")
+    assert gold.flaws([task], "symbolic") == []
     right = "class Solution:\n    def add(self, a: int, b: List[int]) -> int:\n        return a + sum(b)"
     for program, verdict in ((right, Verdict.CORRECT), (right.replace("sum", "len"), Verdict.INCORRECT)):
         text = f"thinking\n```python\n{right}\n```\n</think>\nHere:\n```python\n{program}\n```\n"

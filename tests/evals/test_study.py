@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.evals import replay
 from tests.evals.conftest import Cli
 
 from promptcot import study
 from promptcot.errors import UserError
+from promptcot.evals import show
 
 ROWS = [{"id": i, "problem": f"What is {i}+1?", "answer": i + 1} for i in range(6)]
 ASK = "\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -58,15 +62,44 @@ def test_arms_and_seeds_end_in_paired_changes(cli: Cli, tmp_path: Path) -> None:
     assert "-50.0 [" in done.stdout
 
 
-def test_problems_are_averaged_over_the_seeds_that_have_them(tmp_path: Path) -> None:
-    def saved(seed: int, arm: str, verdicts: dict[str, str]) -> None:
-        folder = tmp_path / f"seed-{seed}" / arm
+def test_arms_on_other_files_are_paired_by_their_problems(tmp_path: Path) -> None:
+    def saved(arm: str, verdicts: dict[str, str], *texts: str) -> None:
+        folder = tmp_path / "seed-1" / arm
         folder.mkdir(parents=True)
-        entries: dict[str, Any] = {"heldout": {"verdicts": verdicts}}
-        (folder / "results.json").write_text(
-            json.dumps({"models": {"student_after": {"benchmarks": entries}}})
-        )
+        entries = {"aime24": {"verdicts": verdicts, "texts": dict(zip(verdicts, texts, strict=True))}}
+        (folder / "results.json").write_text(json.dumps({"models": {"m": {"benchmarks": entries}}}))
 
+    saved("a", {"0": "cc", "1": "ii", "2": "ci"}, "A", "B", "C")
+    saved("shifted", {"1": "cc", "2": "ci", "3": "ii"}, "A", "B", "D")
+    saved("other", {"0": "cc", "1": "ii"}, "E", "F")
+    (row,) = study.summary(
+        tmp_path, study.Study(recipe="r", seeds=[1], arms={"a": [], "shifted": [], "other": []})
+    )
+    change = row["arms"]["shifted"]["change"]
+    assert (change["mean"], change["problems"]) == (0.25, 2)  # A: 1 to 1, B: 0 to 0.5; by id it would be 0.5
+    assert row["arms"]["other"]["change"] == {"problems": 0}
+    console = Console(file=io.StringIO(), width=150)
+    show.study(
+        {"seeds": [1], "arms": {"a": [], "shifted": [], "other": []}, "failed": {}, "rows": [row]}, console
+    )
+    assert "aime24: a and other share no problem" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_benchmark_without_a_verdict_in_one_arm_is_left_out(tmp_path: Path) -> None:
+    saved_heldout(tmp_path, 1, "a", {"p": "cc"})
+    saved_heldout(tmp_path, 1, "b", {"p": "uu"})
+    assert study.summary(tmp_path, study.Study(recipe="r", seeds=[1], arms={"a": [], "b": []})) == []
+
+
+def saved_heldout(path: Path, seed: int, arm: str, verdicts: dict[str, str]) -> None:
+    folder = path / f"seed-{seed}" / arm
+    folder.mkdir(parents=True)
+    entries: dict[str, Any] = {"heldout": {"verdicts": verdicts}}
+    (folder / "results.json").write_text(json.dumps({"models": {"student_after": {"benchmarks": entries}}}))
+
+
+def test_problems_are_averaged_over_the_seeds_that_have_them(tmp_path: Path) -> None:
+    saved = partial(saved_heldout, tmp_path)
     saved(1, "a", {"p": "ci", "q": "cc"})  # 0.5, 1
     saved(2, "a", {"p": "cc", "r": "ii"})  # 1, 0
     saved(1, "b", {"p": "cc", "q": "cc"})

@@ -15,8 +15,9 @@ from promptcot.domains import get
 from promptcot.domains.templates import PROMPTCOT2
 from promptcot.errors import UserError
 from promptcot.ids import digest
-from promptcot.readers.files import plain_seed, read_jsonl, read_parquet, read_seeds
+from promptcot.readers.files import read_parquet, read_rows
 from promptcot.readers.gsm8k import gsm8k_seed
+from promptcot.readers.rows import plain_seed, read_seeds
 from promptcot.recipe import parse
 from promptcot.records import Seed
 from promptcot.runner.progress import Reporter
@@ -45,7 +46,7 @@ def test_each_bad_row_has_its_own_reason_and_the_good_ones_stay(tmp_path: Path) 
         '{"id": "e", "problem": "y", "tests": [{"input": 1, "output": "2"}]}',
     ]
     file = write(tmp_path / "p.jsonl", lines)
-    n, seeds, rejects = read_seeds(read_jsonl(file), plain_seed({}, "math", "p.jsonl"), "p.jsonl")
+    n, seeds, rejects = read_seeds(read_rows(file), plain_seed({}, "math", "p.jsonl"), "p.jsonl")
     assert n == 7
     assert [(s.problem, s.answer, s.source) for s in seeds] == [("What is 1+1?", "2", "p.jsonl#a")]
     assert [(r.id, r.reason) for r in rejects] == [
@@ -65,7 +66,7 @@ def test_a_row_that_no_table_can_hold_is_rejected_and_the_others_stay(tmp_path: 
         '{"problem": "What is 1+1?", "x": ' + "[" * 100_000,
     ]
     _, seeds, rejects = read_seeds(
-        read_jsonl(write(tmp_path / "p.jsonl", lines)), plain_seed({}, "math", "p"), "p"
+        read_rows(write(tmp_path / "p.jsonl", lines)), plain_seed({}, "math", "p"), "p"
     )
     assert [s.problem for s in seeds] == ["A smile \U0001f600 and 3?"]
     assert [(r.id, r.reason) for r in rejects] == [("line-1", "not_text"), ("line-3", "malformed_json")]
@@ -88,7 +89,7 @@ def test_a_field_map_names_the_columns_and_nothing_else_is_guessed(tmp_path: Pat
         tmp_path / "p.jsonl", ['{"text": "Q?", "problem": "decoy", "gold": "7"}', '{"problem": "decoy"}']
     )
     _, seeds, rejects = read_seeds(
-        read_jsonl(file), plain_seed({"problem": "text", "answer": "gold"}, "math", "p"), "p"
+        read_rows(file), plain_seed({"problem": "text", "answer": "gold"}, "math", "p"), "p"
     )
     assert [(s.problem, s.answer) for s in seeds] == [("Q?", "7")]
     assert [r.reason for r in rejects] == ["no_problem"]
@@ -121,13 +122,13 @@ def test_parquet_and_jsonl_give_the_same_seeds(tmp_path: Path) -> None:
     make = plain_seed({}, "math", "p")
     assert (
         read_seeds(read_parquet(tmp_path / "p.parquet"), make, "p")[1]
-        == read_seeds(read_jsonl(file), make, "p")[1]
+        == read_seeds(read_rows(file), make, "p")[1]
     )
 
 
 def test_missing_empty_and_wrong_files_are_users_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read"):
-        list(read_jsonl(tmp_path / "none.jsonl"))
+        list(read_rows(tmp_path / "none.jsonl"))
     with pytest.raises(UserError, match="is empty"):
         build(Seeds(source="jsonl", path=str(write(tmp_path / "e.jsonl", [""]))), 1)
     with pytest.raises(UserError, match="as Parquet"):
@@ -280,7 +281,7 @@ def test_gsm8k_rows_without_marks_are_rejected_with_a_reason() -> None:
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data (real GSM8K rows), which is not here")
 def test_all_of_gsm8k_reads_as_annotated_seeds() -> None:
     file = SHARED / "math" / "gsm8k_train.jsonl"
-    n, seeds, rejects = read_seeds(read_jsonl(file), gsm8k_seed, "gsm8k")
+    n, seeds, rejects = read_seeds(read_rows(file), gsm8k_seed, "gsm8k")
     assert n == 7473
     assert len(seeds) + len(rejects) == n
     assert {r.reason for r in rejects} == {"no_annotations"}

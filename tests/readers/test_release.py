@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from promptcot.domains import get
 from promptcot.export import promptcot2
 from promptcot.readers import release
-from promptcot.readers.files import plain_seed, read_jsonl, read_seeds
+from promptcot.readers.files import read_rows
+from promptcot.readers.rows import plain_seed, read_seeds
 from promptcot.records import Problem, Seed, Triple
 from promptcot.stages.concepts import read_lists
 
@@ -133,10 +134,10 @@ def test_prompts_of_the_generator_give_concept_lists(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_releases_own_prompts_lose_and_regain_their_template(name: str, domain: str, count: int) -> None:
     file = OFFICIAL / f"promptcot2_{name}_test.jsonl"
-    n, seeds, rejects = read_seeds(read_jsonl(file), plain_seed({}, "math", name), name)
+    n, seeds, rejects = read_seeds(read_rows(file), plain_seed({}, "math", name), name)
     assert (n, len(seeds) + len(rejects)) == (count, count)
     assert not rejects or {r.reason for r in rejects} == {"bad_tests"}  # Codeforces: tests in another shape
-    for _, row in read_jsonl(file):
+    for _, row in read_rows(file):
         assert isinstance(row, dict)
         problem, found = release.unwrap(row["prompt"])
         assert found == domain

@@ -63,7 +63,7 @@ def test_code_is_judged_row_by_row_in_order(tmp_path: Path) -> None:
     ]
     assert out[0]["id"] == 0
     assert out[2]["reason"] == "2 inputs and 1 outputs (expected: one output for each input)"
-    assert out[3]["reason"].startswith("line 4 is not JSON")
+    assert out[3]["reason"].startswith("line 4: malformed_json")
     assert out[4]["reason"].startswith("no tests")
 
 
@@ -115,7 +115,7 @@ def test_gold_says_which_references_can_judge_and_fails_if_one_cannot(tmp_path: 
     ]
     out = verify("gold", rows, tmp_path, exit_code=1)
     assert [row["verdict"] for row in out] == [
-        "sound", "flawed", "sound", "flawed", "sound", "flawed", "unscored", "unscored", "unscored"
+        "sound", "flawed", "sound", "flawed", "sound", "flawed", "unscored", "unscored", "sound"
     ]  # fmt: skip
     assert out[3]["reason"] == "test 1: its solution ended with wrong_output"
     assert [r["verdict"] for r in verify("gold", rows[:1] + rows[2:3], tmp_path)] == ["sound", "sound"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from promptcot.errors import UserError
 from promptcot.records import UnitTest, Verdict
 from promptcot.verify import answers, outputs, programs
 from promptcot.verify.gold import GoldSuite, answer_flaw, check_answers, check_suites, suite_flaw
+from promptcot.verify.workers import POOL
 
 DOUBLE = "print(2 * int(input()))"
 
@@ -32,9 +36,35 @@ def test_a_verifier_that_accepts_everything_or_nothing_is_caught(monkeypatch: py
             check_answers([("a", "1")])
 
 
-def test_a_failure_of_the_machine_is_no_flaw_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "check_answer", lambda *_a, **_k: (Verdict.UNSCORED, "crashed"))
-    with pytest.raises(UserError, match="could not be checked"):
+def test_an_answer_that_the_verifier_breaks_on_is_flawed_and_the_next_one_is_checked() -> None:
+    assert "unscored" in answer_flaw("a", "x > i")
+    assert answer_flaw("b", "12") == ""
+
+
+@pytest.mark.parametrize("reason", ["crashed", "timeout (4 s)", "memory", "sympy failed: TypeError: no"])
+def test_a_time_limit_or_a_crash_is_a_flaw_of_the_answer(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "check_answer", lambda *_a, **_k: (Verdict.UNSCORED, reason))
+    assert answer_flaw("a", "1") == f"'1' is judged unscored ({reason})"
+
+
+def test_a_verifier_that_cannot_run_is_no_flaw_of_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    POOL.shut()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/no/such/python")
+        with pytest.raises(UserError, match="could not be checked: cannot start /no/such/python"):
+            answer_flaw("a", "1", "math-verify")
+    (tmp_path / "math_verify.py").write_text("raise ImportError(name='math_verify')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="could not be checked: needs the package 'math-verify'"):
+        answer_flaw("a", "1", "math-verify")
+    monkeypatch.setattr(
+        answers, "check_answer", lambda *_a, **_k: (Verdict.UNSCORED, "the worker did not start (60 s)")
+    )
+    with pytest.raises(UserError, match="could not be checked: the worker did not start"):
         answer_flaw("a", "1")
 
 

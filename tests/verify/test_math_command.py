@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from promptcot.readers.files import read_rows
+from promptcot.verify_cli import _judge_all
+
 ROWS = [
     rb'{"gold": "1/4", "prediction": "0.25", "id": "a"}',
     rb'{"gold": 7, "prediction": 8}',
@@ -25,7 +28,7 @@ ROWS = [
     rb'{"gold": "\\sin^2 x", "prediction": "1-\\cos^2 x"}',
 ]
 VERDICTS = ["correct", "incorrect", *["unscored"] * 4, "no_answer", "correct", "no_answer", "unscored"]
-VERDICTS += ["incorrect", "unscored", "correct"]
+VERDICTS += ["incorrect", "correct", "correct"]
 
 
 def verify(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +46,29 @@ def test_bad_rows_get_a_reason_and_the_rest_goes_on(tmp_path: Path, workers: str
     assert rows[0]["id"] == "a"
     assert all(row["reason"] and row["seconds"] >= 0 for row in rows)
     assert rows[3]["reason"] == "line 4: no field 'prediction'"
+
+
+@pytest.mark.parametrize(
+    ("gold", "prediction", "verdict"),
+    [
+        ("NaN", "NaN", "unscored"), ("NaN", "5", "unscored"), ("null", '"None"', "unscored"), ('"N/A"', '"N/A"', "unscored"),
+        ('"None"', '"7"', "unscored"), ("[]", "7", "unscored"), ('" "', "7", "unscored"), ('["5", "6"]', '"6"', "unscored"),
+        ('{"value": 5}', '"5"', "unscored"), ("5", "NaN", "no_answer"), ('"5"', "null", "no_answer"), ('["5"]', "5", "correct"),
+        ('"0.00002"', "2e-05", "correct"), ("2e-05", '"0.00002"', "correct"), ("1e+22", '"10000000000000000000000"', "correct"),
+        ('"10000000000000000"', "1e+16", "correct"), ("5", "5.0", "correct"), ("0", "0", "correct"),
+        (r'"\\(\\boxed{1}\\) and \\(\\boxed{-2}\\)."', '"-2"', "incorrect"),
+        (r'"\\(\\boxed{1}\\) and \\(\\boxed{-2}\\)."', '"-2, 1"', "correct"),
+        (r'"First \\boxed{1}, so it is \\boxed{2}"', '"2"', "unscored"),
+        (r'"So 40 + 2.\n#### 42"', '"42"', "correct"), (r'"So 40 + 2.\n#### 42"', '"2"', "incorrect"),
+        ('"5"', '["5"]', "unscored"), ("5", "true", "unscored"),
+    ],
+)  # fmt: skip
+def test_a_value_of_json_is_read_as_seeds_are(
+    gold: str, prediction: str, verdict: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(f'{{"gold": {gold}, "prediction": {prediction}}}\n')
+    (row,) = _judge_all(read_rows(tmp_path / "rows.jsonl", halves=True), "symbolic", 1)
+    assert row["verdict"] == verdict, row["reason"]
 
 
 def test_strict_mode_compares_text_only(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from promptcot.records import Verdict
 from promptcot.verify.answers import compare, equivalent, is_read, judge_prediction
-from promptcot.verify.boxes import all_boxes, extract_boxed
+from promptcot.verify.boxes import extract_boxed
 from promptcot.verify.workers import Bounds
 
 PATIENT = Bounds(cpu_s=30, wall_s=120)  # what is asked here is the verdict, not the time
@@ -214,7 +214,7 @@ def test_boxes_as_models_write_them(text: str, answer: str) -> None:
 
 
 def test_a_gold_keeps_all_its_boxes() -> None:
-    assert all_boxes(r"\(\boxed{4}\), \(\boxed{-4}\)") == ["4", "-4"]
+    assert judge_prediction(r"\(\boxed{4}\), \(\boxed{-4}\)", "4")[0] is Verdict.INCORRECT
     assert judge_prediction(r"$\boxed{4}$ or $\boxed{-4}$", "-4")[0] is Verdict.INCORRECT
     assert judge_prediction(r"$\boxed{4}$ or $\boxed{-4}$", "-4, 4")[0] is Verdict.CORRECT
     assert judge_prediction("First add them up.\n#### 39", "39")[0] is Verdict.CORRECT

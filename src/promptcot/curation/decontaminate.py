@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from promptcot.curation.words import WORD
+from promptcot.curation.words import WORD, visible
 from promptcot.errors import MissingExtra, UserError
 
 NGRAM_TOKENS = 13
@@ -46,8 +46,13 @@ class Contamination:
 
 
 def normalize_tokens(text: str) -> list[str]:
-    """The words (`promptcot.curation.words`) in compatibility Unicode and lower case, without any symbols."""
-    return _WORDS.findall(unicodedata.normalize("NFKC", text).lower())
+    """The words (`promptcot.curation.words`) in compatibility Unicode and lower case, without any symbols and what is not
+    seen."""
+    return _WORDS.findall(_compatible(text))
+
+
+def _compatible(text: str) -> str:
+    return unicodedata.normalize("NFKC", visible(text)).lower()
 
 
 def find_contaminated(
@@ -120,7 +125,7 @@ class _References:
 
 def _key(text: str) -> str:
     """What equal texts share: words and symbols. A text of nothing but punctuation is compared as it is."""
-    told = _IGNORED.sub(" ", unicodedata.normalize("NFKC", text).lower())
+    told = _IGNORED.sub(" ", _compatible(text))
     return " ".join(_SYMBOLS.findall(told)) or " ".join(text.split())
 
 

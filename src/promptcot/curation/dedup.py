@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from promptcot.curation.words import ALONE
+from promptcot.curation.words import ALONE, visible
 from promptcot.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Duplicate:
 
 
 def normalize_text(text: str) -> str:
-    """Canonical Unicode, case folded, runs of white space as one space. Symbols and digits stay."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    """Canonical Unicode without what is not seen, case folded, runs of white space as one space. Symbols and digits stay."""
+    return " ".join(unicodedata.normalize("NFC", visible(text)).casefold().split())
 
 
 def shingles(text: str, size: int) -> list[str]:

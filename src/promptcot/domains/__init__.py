@@ -12,6 +12,11 @@ from promptcot.settings.domains import FILES
 DOMAINS = {"math": math.domain, "code": code.domain}
 
 
+def known(name: object) -> bool:
+    """Is there a domain of this name?"""
+    return isinstance(name, str) and (name in DOMAINS or name in FILES)
+
+
 def get(name: str, style: str) -> Domain:
     """The domain called `name`, with templates in `style` ("compact" or "promptcot2").
 

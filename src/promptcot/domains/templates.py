@@ -6,12 +6,8 @@ can be used; `compact` spends a handful of special tokens, for the packaged mode
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from promptcot.records import is_text
 
 Messages = tuple[tuple[str, str], ...]
 
@@ -65,25 +61,3 @@ def rationale_request(problem: str, concepts: Sequence[str], level: str, subject
         f"Foundational concepts:\n{numbered(concepts)}\nDifficulty level: {level}\n"
         f"Problem:\n{problem}",
     ),)  # fmt: skip
-
-
-def parse_concepts(text: str) -> list[str] | None:
-    """The list of strings in the last code fence (or bare list) of an annotator's answer; None if there is none."""
-    fences = re.findall(r"```(?:python)?\s*\n(.*?)```", text, flags=re.DOTALL)
-    body = fences[-1] if fences else text
-    start, end = body.find("["), body.rfind("]")
-    if start < 0 or end < start:
-        return None
-    try:
-        value = ast.literal_eval(body[start : end + 1])
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
-    if not isinstance(value, list):
-        return None
-    return [v.strip() for v in value if isinstance(v, str) and v.strip() and is_text(v)] or None
-
-
-def parse_rationale(text: str) -> str | None:
-    """What follows "Thinking Process:"; None when the marker or the text is missing."""
-    _, marker, rest = text.partition("Thinking Process:")
-    return rest.strip() or None if marker else None

@@ -5,18 +5,18 @@ Nothing is packaged and nothing is downloaded unless a source names the Hub: the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from promptcot.errors import UserError
+from promptcot.errors import MissingExtra, UserError
 from promptcot.evals import livecodebench
 from promptcot.evals.rows import codeforces_task, math_task
 from promptcot.evals.sources import rows
 from promptcot.evals.tasks import Task
+from promptcot.records import Reject
 from promptcot.settings import Benchmark
 
 Read = Callable[[dict[str, Any], str], Task | None]
@@ -72,29 +72,39 @@ def definition(name: str) -> Definition:
 
 
 def read(name: str, settings: Benchmark) -> list[Task]:
-    """The tasks of a benchmark, in the order of its source.
+    """The tasks of a benchmark, as `read_all` without the rows that are none."""
+    return read_all(name, settings)[0]
+
+
+def read_all(name: str, settings: Benchmark) -> tuple[list[Task], list[Reject]]:
+    """The tasks of a benchmark, in the order of its source, and the rows that do not fit, with the reason.
 
     A problem that several sources hold is one task: what the first says stands, the others fill in what it lacks
     (so the authors' LiveCodeBench prompts can be joined with the official tests). Rows without an id have their line's
     number; where another source has another problem there, lines are counted on over the sources.
 
     Raises:
-        UserError: no source, a source that cannot be read, a row that does not fit, two problems with one id, or no row
-            at all.
+        UserError: no source, a source that cannot be read, two problems with one id, or no row that fits.
     """
     what = definition(name)
     if not settings.source:
         raise _no_source(what)
     found: dict[str, Task] = {}
     places: dict[str, str] = {}
+    refused: list[Reject] = []
     line = before = 0  # in its source; of the sources before
     for source in settings.source:
         seen: set[str] = set()
         before, line = before + line, 0
         for where, row in rows(source):
-            line = int(re.split("[- ]", where)[-1])
-            if (task := what.read(row, where)) is None:
+            line = int(where.rpartition("-")[2])
+            task = _task(what, row, where)
+            if isinstance(task, Reject):
+                refused.append(task)
                 continue
+            if task is None:
+                continue
+            assert isinstance(row, dict)
             if task.id in seen:
                 raise UserError(f"{where}: the problem {task.name} is there twice")
             seen.add(task.id)
@@ -106,9 +116,29 @@ def read(name: str, settings: Benchmark) -> list[Task]:
             places.setdefault(task.id, where)
             found[task.id] = _filled(found[task.id], task) if task.id in found else task
     if not found:
-        raise UserError(f"no problem of {what.title} in {', '.join(settings.source)}")
-    tasks = _renamed(list(found.values()), settings.ids) if settings.ids else list(found.values())
-    return tasks[: settings.problems] if settings.problems else tasks
+        raise UserError(f"no problem of {what.title} in {', '.join(settings.source)}{refusals(refused)}")
+    tasks = list(found.values())
+    if settings.ids:
+        tasks = _renamed(tasks, settings.ids, refusals(refused))
+    return tasks[: settings.problems] if settings.problems else tasks, refused
+
+
+def _task(what: Definition, row: dict[str, Any] | str, where: str) -> Task | Reject | None:
+    if isinstance(row, str):
+        return Reject(where, "unreadable_row", f"{where}: {row}")
+    try:
+        return what.read(row, where)
+    except MissingExtra:
+        raise
+    except UserError as e:
+        return Reject(where, "bad_row", e.seen + (f" (expected: {e.expected})" if e.expected else ""))
+
+
+def refusals(refused: Sequence[Reject]) -> str:
+    """How many rows were refused and the first three of them, as the end of a sentence; nothing if none was."""
+    if not refused:
+        return ""
+    return f"; {len(refused)} rows refused: " + "; ".join(r.detail for r in refused[:3])
 
 
 def read_ids(path: str) -> list[str]:
@@ -116,7 +146,7 @@ def read_ids(path: str) -> list[str]:
     import json
 
     try:
-        names = json.loads(Path(path).read_text())
+        names = json.loads(Path(path).read_bytes())
     except (OSError, ValueError) as e:
         raise UserError(f"cannot read the problem names in '{path}': {e}", expected=_IDS) from None
     if not isinstance(names, list) or not all(isinstance(n, str) and n[:1].isdigit() for n in names):
@@ -129,10 +159,10 @@ def read_ids(path: str) -> list[str]:
 _IDS = 'a JSON list in the order of the evaluation file: ["1971A", "1971B", ...]'
 
 
-def _renamed(tasks: Sequence[Task], ids: str) -> list[Task]:
+def _renamed(tasks: Sequence[Task], ids: str, refused: str) -> list[Task]:
     names = read_ids(ids)
     if len(names) != len(tasks):
-        raise UserError(f"{len(tasks)} problems and {len(names)} names in '{ids}'", expected=_IDS)
+        raise UserError(f"{len(tasks)} problems and {len(names)} names in '{ids}'{refused}", expected=_IDS)
     return [replace(t, id=f"{t.id.partition('/')[0]}/{n}") for t, n in zip(tasks, names, strict=True)]
 
 

@@ -63,7 +63,7 @@ def read_ratings(path: str | Path) -> Ratings:
         UserError: it is neither.
     """
     try:
-        data = json.loads(Path(path).read_text())
+        data = json.loads(Path(path).read_bytes())
         counts = data.items() if isinstance(data, dict) else ((r, 1) for r in data)
         values = sorted(float(r) for r, users in counts for _ in range(int(users)))
     except (OSError, ValueError, TypeError) as e:

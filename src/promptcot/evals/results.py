@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from promptcot.curation.words import visible
 from promptcot.errors import UserError
 from promptcot.evals import elo, standings
 from promptcot.evals.benchmarks import definition, read_ids
 from promptcot.evals.metrics import summary
 from promptcot.evals.tasks import Task
-from promptcot.records import Rollout, Verdict
+from promptcot.ids import digest
+from promptcot.records import Reject, Rollout, Verdict
 from promptcot.settings import Benchmark
 from promptcot.verify.answers import equivalent
 
@@ -29,9 +32,14 @@ Entry = dict[str, Any]
 
 
 def entry(
-    name: str, settings: Benchmark, tasks: Sequence[Task], rollouts: Sequence[Rollout], seed: int
+    name: str,
+    settings: Benchmark,
+    tasks: Sequence[Task],
+    refused: Sequence[Reject],
+    rollouts: Sequence[Rollout],
+    seed: int,
 ) -> Entry:
-    """All numbers of one model on one benchmark, with the verdict of every attempt.
+    """All numbers of one model on one benchmark, with the verdict of every attempt and the rows that were refused.
 
     Raises:
         UserError: standings that cannot be used.
@@ -40,7 +48,9 @@ def entry(
     samples = settings.samples or what.samples
     out: Entry = {
         "title": what.title, "source": list(settings.source), "paper_problems": what.problems,
+        "refused": [r.row() for r in refused],
         **numbers({t.id: t.name for t in tasks}, rollouts, what.domain == "math", samples, seed),
+        "texts": {t.name: text_key(t.problem) for t in tasks},
     }  # fmt: skip
     if name == "codeforces":
         if settings.standings:
@@ -83,10 +93,30 @@ def _lost(problem: str, sample: int) -> Rollout:
     )  # fmt: skip
 
 
+def text_key(problem: str) -> str:
+    """What tells a problem from others in whatever file it stands: a digest of its text, white space apart."""
+    return digest([" ".join(visible(problem).split())])
+
+
 def solved(found: Entry) -> dict[str, list[bool]]:
     """Problem -> whether each attempt solved it, unscored ones left out; a problem without a verdict is left out."""
     marks = {n: [v == "c" for v in letters if v != "u"] for n, letters in found["verdicts"].items()}
     return {n: m for n, m in marks.items() if m}
+
+
+def keys(found: Entry, *others: Entry) -> dict[str, str]:
+    """Problem -> what it is paired by in `others`: its text (of equal ones also which), or its id where one of the
+    entries is of a version that kept no texts."""
+    names = list(found["verdicts"])
+    if not all("texts" in entry for entry in (found, *others)):
+        return {name: name for name in names}
+    seen: Counter[str] = Counter()
+    out = {}
+    for name in names:
+        text = found["texts"][name]
+        seen[text] += 1
+        out[name] = text if seen[text] == 1 else f"{text} {seen[text]}"
+    return out
 
 
 def submitted(found: Entry) -> dict[str, list[bool]]:
@@ -112,15 +142,22 @@ def read_results(path: Path) -> dict[str, dict[str, Entry]]:
     """
     path = path / "results.json" if path.is_dir() else path
     data = read_json(path)
-    if not isinstance(data, dict) or "models" not in data:
-        raise UserError(f"'{path}' is not a results.json", expected="a file that `promptcot evaluate` wrote")
-    return {name: model["benchmarks"] for name, model in data["models"].items()}
+    try:
+        found = {name: dict(model["benchmarks"]) for name, model in data["models"].items()}
+        for entries in found.values():
+            for entry in entries.values():
+                entry["verdicts"].items()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"'{path}' is not a results.json", expected="a file that `promptcot evaluate` wrote"
+        ) from None
+    return found
 
 
 def read_json(path: Path) -> Any:
     """The file's JSON; UserError where there is none."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except (OSError, ValueError) as e:
         raise UserError(f"cannot read '{path}': {e}", do="promptcot evaluate --help") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 from promptcot.errors import UserError
 from promptcot.evals.tasks import Task
 from promptcot.records import UnitTest, is_text
-from promptcot.verify.answers import extract_boxed
+from promptcot.verify.golds import answer_text, is_missing
 from promptcot.verify.programs import pair_tests
 
 Raw = dict[str, Any]
@@ -31,19 +31,16 @@ def math_task(benchmark: str, row: Raw, where: str) -> Task:
     """A row with `problem` and `answer`, or one of the authors' (`prompt`, `reference_solution`).
 
     Raises:
-        UserError: neither.
+        UserError: neither, or the answer is none.
     """
     if "reference_solution" in row:
         request = user_turn(row, where)
-        gold = str(row["reference_solution"]).rpartition("####")[2].strip()
-        answer = extract_boxed(gold) or gold
-        return Task(_id(benchmark, row, where, "idx"), "math", _BOX_REQUEST.sub("", request), request, answer)
+        problem = _BOX_REQUEST.sub("", request)
+        name, answer = _id(benchmark, row, where, "idx"), _gold(row, where, "reference_solution")
+        return Task(name, "math", problem, request, answer)
     problem = _text(row, where, "problem", "question")
-    if row.get("answer") in (None, ""):
-        raise _lacks(where, "answer", row)
-    return Task(
-        _id(benchmark, row, where, "id", "problem_idx", "idx"), "math", problem, answer=str(row["answer"])
-    )
+    name = _id(benchmark, row, where, "id", "problem_idx", "idx")
+    return Task(name, "math", problem, answer=_gold(row, where, "answer"))
 
 
 def codeforces_task(benchmark: str, row: Raw, where: str) -> Task:
@@ -129,8 +126,20 @@ def mapping(value: Any, where: str, column: str) -> Raw:
 
 
 def _id(benchmark: str, row: Raw, where: str, *columns: str) -> str:
-    found = next((str(row[c]) for c in columns if row.get(c) not in (None, "")), None)
+    found = next((str(row[c]) for c in columns if not is_missing(row.get(c))), None)
     return f"{benchmark}/{found if found is not None else where.rpartition('-')[2]}"
+
+
+def _gold(row: Raw, where: str, column: str) -> str:
+    try:
+        answer = answer_text(row.get(column))
+    except ValueError as e:
+        raise UserError(f"{where}: {e}") from None
+    if answer is None:
+        if column in row:
+            raise UserError(f"{where}: the column {column} is {row[column]!r}, which is no answer")
+        raise _lacks(where, column, row)
+    return answer
 
 
 def _text(row: Raw, where: str, *columns: str) -> str:

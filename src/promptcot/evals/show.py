@@ -32,7 +32,10 @@ def results(models: dict[str, dict[str, Any]], console: Console) -> None:
         for name, e in entries.items():
             for line in _notes(e):
                 console.print(
-                    f"{f'{model} ' if len(models) > 1 else ''}{name}: {line}", highlight=False, soft_wrap=True
+                    f"{f'{model} ' if len(models) > 1 else ''}{name}: {line}",
+                    highlight=False,
+                    soft_wrap=True,
+                    markup=False,
                 )
 
 
@@ -68,6 +71,9 @@ def _notes(e: dict[str, Any]) -> Iterable[str]:
             f"{percent(e['unread'])} of the attempts hold an answer that was not read; they count as unsolved, "
             f"and the score is at most {percent(e['at_most'])}"
         )
+    if refused := e.get("refused"):
+        rows = "; ".join(r["detail"] for r in refused[:3])
+        yield f"{len(refused)} rows were refused, so nobody was asked: {rows}"
     if e["unscored"]:
         reasons = ", ".join(f"{n} {why}" for why, n in e["unscored_reasons"].items())
         yield f"unscored attempts count neither as right nor as wrong: {reasons}"
@@ -89,7 +95,7 @@ def elo_line(found: Elo) -> str:
 
 
 def comparison(data: dict[str, Any], console: Console) -> None:
-    """One row per benchmark: the first model's value, then every other with its paired difference."""
+    """One row per benchmark: the first model's value, then every other with its paired difference; below, what was not paired."""
     table = Table(box=box.SIMPLE, caption_justify="left", caption=_PAIRED)
     table.add_column("benchmark")
     for label in data["models"]:
@@ -101,10 +107,29 @@ def comparison(data: dict[str, Any], console: Console) -> None:
             cells[i] += _change(change, accuracy)
         table.add_row(row["benchmark"] if accuracy else f"{row['benchmark']} Elo", *cells)
     console.print(table)
+    for row in data["rows"]:
+        for other, change in zip(data["models"][1:], row["differences"], strict=True):
+            for line in _unpaired(data["models"][0], other, change or {}):
+                console.print(f"{row['benchmark']}: {line}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _unpaired(first: str, other: str, change: dict[str, Any]) -> Iterable[str]:
+    """What to know about the pairs behind a difference."""
+    if change.get("problems") == 0:
+        yield f"{first} and {other} share no problem, so there is no difference"
+    if change.get("by") == "id":
+        yield f"{first} and {other} are paired by the problems' ids: one of them keeps no texts (an older version wrote it)"
+    if renamed := change.get("renamed"):
+        pairs = ", ".join(f"{a} is {b}" for a, b in renamed[:3])
+        yield f"{len(renamed)} problems have other ids in {other} than in {first} ({pairs}); they are paired by their texts"
+    for label, key in ((first, "only_first"), (other, "only_other")):
+        if alone := change.get(key):
+            names = ", ".join(alone[:5]) + (", ..." if len(alone) > 5 else "")
+            yield f"{len(alone)} problems are in {label} alone, or have a verdict there alone: {names}"
 
 
 _PAIRED = (
-    "Differences to the first column on the problems (or contests) both were scored on, with the 95% interval of a "
+    "Differences to the first column on the n problems (or contests) that both were scored on, with the 95% interval of a "
     "paired bootstrap over them; * where it excludes zero."
 )
 
@@ -125,6 +150,14 @@ def study(data: dict[str, Any], console: Console) -> None:
             cells.append(f"{percent(found['mean'])} ({seeds}){_change(found.get('change'), True)}")
         table.add_row(f"{row['model']}, {row['benchmark']}", *cells)
     console.print(table)
+    first = next(iter(data["arms"]))
+    for row in data["rows"]:
+        for arm, found in row["arms"].items():
+            if found.get("change", {}).get("problems") == 0:
+                console.print(
+                    f"{row['benchmark']}: {first} and {arm} share no problem, so there is no change",
+                    soft_wrap=True,
+                )
     for arm, reason in data["failed"].items():
         console.print(f"{arm} cannot be finished: {reason}", highlight=False, soft_wrap=True, markup=False)
 
@@ -142,12 +175,13 @@ def _value(v: dict[str, Any] | None, accuracy: bool) -> str:
 
 
 def _change(change: dict[str, Any] | None, accuracy: bool) -> str:
-    if change is None:
+    if change is None or "mean" not in change:
         return ""
     scale = 100 if accuracy else 1
     digits = 1 if accuracy else 0
     low, high = (f"{scale * x:+.{digits}f}" for x in change["ci95"])
-    return f"\n{scale * change['mean']:+.{digits}f} [{low}, {high}]{'*' if change['clear'] else ''}".replace(
+    n = change["problems"] if accuracy else change["contests"]
+    return f"\n{scale * change['mean']:+.{digits}f} [{low}, {high}]{'*' if change['clear'] else ''} n={n}".replace(
         "[", r"\["
     )
 

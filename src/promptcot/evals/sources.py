@@ -1,28 +1,25 @@
 """Rows of a benchmark's source: local files, or the Hugging Face Hub where a source says so.
 
-A source is a JSONL or Parquet file, or `hf://datasets/OWNER/NAME[@REVISION][/FILE]`. Only the second reads the
+A source is a file that `readers.files` reads, or `hf://datasets/OWNER/NAME[@REVISION][/FILE]`. Only the second reads the
 network, through the Hub's own cache.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.readers.files import read_jsonl, read_parquet
+from promptcot.readers.files import Rows, read_rows
 
-Raw = dict[str, Any]
 _HUB = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.+))?")
 
 
-def rows(source: str) -> Iterator[tuple[str, Raw]]:
-    """(where it stands, the row) of every row of a source.
+def rows(source: str) -> Rows:
+    """(where it stands, the row or what is wrong with it) of every row of a source.
 
     Raises:
-        UserError: no such file, a row that is not an object, or the Hub has no such data set.
+        UserError: no such file, or the Hub has no such data set.
         MissingExtra: the package that reads the Hub is not installed.
     """
     hub = _HUB.fullmatch(source)
@@ -36,9 +33,7 @@ def rows(source: str) -> Iterator[tuple[str, Raw]]:
         raise UserError(
             f"there is no file '{source}'", expected="a JSONL or Parquet file, or hf://datasets/OWNER/NAME"
         )
-    for where, row in read_parquet(path) if path.suffix == ".parquet" else read_jsonl(path):
-        if isinstance(row, str):
-            raise UserError(f"'{source}', {where}: {row}", expected="one JSON object on each line")
+    for where, row in read_rows(path):
         yield f"'{source}', {where}", row
 
 
@@ -54,7 +49,7 @@ def _download(source: str, name: str, revision: str | None, file: str) -> str:
         raise _unreachable(source, e) from None
 
 
-def _dataset(source: str, name: str, revision: str | None) -> Iterator[tuple[str, Raw]]:
+def _dataset(source: str, name: str, revision: str | None) -> Rows:
     try:
         import datasets
     except ImportError:
@@ -68,7 +63,7 @@ def _dataset(source: str, name: str, revision: str | None) -> Iterator[tuple[str
             f"'{source}' has the splits {', '.join(splits)}", do=f"name one file: {source}/PATH/TO/FILE"
         )
     for n, row in enumerate(next(iter(splits.values())), 1):
-        yield f"'{source}', row {n}", dict(row)
+        yield f"'{source}', row-{n}", dict(row)
 
 
 def _unreachable(source: str, error: Exception) -> UserError:

@@ -151,6 +151,6 @@ def _ask(url: str) -> Any:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except (OSError, ValueError) as e:
         raise UserError(f"cannot read '{path}': {e}", do=f"delete it, then {_FETCH}") from None

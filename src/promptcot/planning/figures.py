@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from promptcot.errors import UserError
+from promptcot.planning.size import parameters
 
 Kind = Literal["sample", "score", "train", "dpo"]
 FREE = ("scripted", "pocket-annotator", "pocket-teacher")  # engines that are programs, not models
@@ -97,7 +98,7 @@ class Figures:
         """How fast `model` does `kind` of work on one device.
 
         Raises:
-            UserError: nothing is known about the model, and its name does not say its size.
+            UserError: nothing is known about the model, and neither its directory nor its name says its size.
         """
         if kind == "dpo":
             sft, factor = self.rate(model, "train"), float(self.data["preference_factor"])
@@ -115,13 +116,14 @@ class Figures:
         if params is None:
             raise UserError(
                 f"no throughput is known for the model '{model}'",
-                expected="a model in planning/figures.yaml, or a name that says its size, such as 7B",
+                expected="a model in planning/figures.yaml, a directory whose config.json or safetensors say its size, "
+                "or a name that does, such as 7B",
                 do=f"promptcot calibrate RECIPE, or --figures FILE with 'models: [{{match: {model}, ...}}]'",
             )
         factor = reference["params_b"] / max(params, reference["floor_b"])
         figure = {"value": base[kind]["value"] * factor, "error": base[kind]["error"] + reference["error"]}
         return Rate(
-            _around(figure), base["device"], f"scaled from {reference['match']} by {params:g}B parameters"
+            _around(figure), base["device"], f"scaled from {reference['match']} by {params:.3g}B parameters"
         )
 
     def _entry(self, model: str) -> dict[str, Any] | None:
@@ -130,7 +132,9 @@ class Figures:
 
 
 def size_b(model: str) -> float | None:
-    """Billions of parameters by the model's name: `Qwen/Qwen2.5-1.5B-Instruct` has 1.5."""
+    """Billions of parameters: of a directory what it holds, else what the name says: `Qwen/Qwen2.5-1.5B-Instruct` has 1.5."""
+    if counted := parameters(Path(model)):
+        return counted / 1e9
     found = re.search(r"(?<![\d.A-Za-z])(\d+(?:\.\d+)?)B(?![A-Za-z])", model, re.IGNORECASE)
     return float(found[1]) if found else None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from promptcot.errors import UserError
 from promptcot.evals.benchmarks import definition
 from promptcot.planning.figures import Figures, Kind, Range
+from promptcot.readers.files import read_rows
 from promptcot.settings import Model, Recipe, SelfPlay, Training
 
 
@@ -254,13 +255,12 @@ def new_problems(recipe: Recipe) -> int:
 
 
 def _rows(path: Path) -> int:
-    """Rows of a JSONL or Parquet file."""
+    """Rows of a file, as `readers.files` reads it."""
     if path.suffix == ".parquet":
         from pyarrow import parquet
 
         return int(parquet.ParquetFile(path).metadata.num_rows)
-    with path.open("rb") as f:
-        return sum(bool(line.strip()) for line in f)
+    return sum(1 for _ in read_rows(path))
 
 
 def _counted(models: list[Model]) -> list[tuple[Model, int]]:

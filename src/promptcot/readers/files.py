@@ -1,85 +1,198 @@
-"""Rows from JSONL, Parquet and Hub datasets, and how a row becomes a seed."""
+"""Rows of files and of Hub datasets, one by one, each named by where it stands.
+
+What a file holds decides how it is read, not its name (but for CSV, which nothing marks): lines of JSON, one JSON
+array or document, Parquet; packed by gzip, bzip2, xz or Zstandard. A row that cannot be read comes as a text
+"reason: detail" in its place; only a file that is not to be read at all is an error.
+"""
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import csv
+import gzip
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from promptcot.errors import MissingExtra, UserError
-from promptcot.ids import digest
-from promptcot.readers import release
-from promptcot.records import Reject, Seed, UnitTest, is_text
-from promptcot.settings.problems import FieldName
-from promptcot.verify.boxes import last_box
+from promptcot.records import is_text
 
 Raw = dict[str, Any]
-ToSeed = Callable[[Raw, str], "Seed | tuple[str, str]"]
+Rows = Iterator[tuple[str, Raw | str]]
 
-DEFAULT_FIELDS: dict[FieldName, tuple[str, ...]] = {
-    "id": ("id",),
-    "problem": ("problem", "question", "prompt"),
-    "answer": ("answer", "expected_answer"),
-    "concepts": ("concepts", "foundational_concepts"),
-    "rationale": ("rationale",),
-    "level": ("level", "difficulty"),
-    "tests": ("tests", "test_cases"),
-    "domain": ("domain",),
+
+def _zstd(file: IO[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+
+
+_UNPACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {  # by how such a file begins
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x28\xb5\x2f\xfd": _zstd,
 }
+_PACKED_NAMES = (".gz", ".bz2", ".xz", ".zst")
+_PARQUET = b"PAR1"
+_FOREIGN = {b"PK\x03\x04": "a ZIP archive", b"ARROW1": "an Arrow file", b"SQLite f": "an SQLite database"}
+_EXPECTED = "lines of JSON objects, a JSON array of them, Parquet, CSV or TSV; packed by gzip, bzip2, xz or zstd or not"
+_HEAD = 16  # bytes that tell the kinds apart
+MAX_CELL = 1 << 30  # characters
+_SPACE, _DECODER = re.compile(r"\s*"), json.JSONDecoder()
 
-# What tables that were written as text say of a missing one.
-NO_ANSWER = ("", "None", "null", "nan", "NaN", "N/A")
 
+def read_rows(path: Path, *, halves: bool = False) -> Rows:
+    """(where, the row or what is wrong with it) of every row of a file; empty lines are none.
 
-def file_digest(path: str, key: str) -> str:
-    """Digest of a file that the recipe's `key` names, so that an edited file is noticed.
+    Args:
+        halves: Keep rows with half a surrogate pair, which no table and no server takes.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read, or is of no kind that is read.
     """
-    kind = "seed" if key.startswith("seeds.") else "problem"
     try:
-        with open(path, "rb") as f:
-            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as e:
+        with path.open("rb") as file:
+            data = _unpacked(file)
+            head = data.peek(_HEAD)[:_HEAD]
+            if head.startswith(_PARQUET) or path.suffix == ".parquet":
+                yield from read_parquet(path)
+                return
+            _refuse(path, head)
+            name = path.name.lower()
+            for packed in _PACKED_NAMES:
+                name = name.removesuffix(packed)
+            if name.endswith((".csv", ".tsv")):
+                yield from _csv(path, data, name.endswith(".tsv"))
+            else:
+                yield from _json(path, data, halves)
+    except IsADirectoryError:
         raise UserError(
-            f"cannot read the {kind} file '{path}': {e.strerror}",
-            do=f"--set {key}=FILE with a file that is there",
+            f"'{path}' is a directory", expected="one file",
+            do="name a file in it; the seed source 'hub' reads a folder that `datasets` saved",
+        ) from None  # fmt: skip
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as e:
+        raise UserError(
+            f"cannot read '{path}': {getattr(e, 'strerror', None) or e}", do="give a whole file that is there"
         ) from None
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[str, Raw | str]]:
-    """(name of the line, the row or what is wrong with it) for every non-empty line.
+def _unpacked(file: io.BufferedReader) -> io.BufferedReader:
+    head = file.peek(_HEAD)[:_HEAD]
+    unpack = next((unpack for magic, unpack in _UNPACKED.items() if head.startswith(magic)), None)
+    return io.BufferedReader(unpack(file)) if unpack else file
 
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as lines:
-            for n, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"line-{n}", _parse_line(line)
-    except OSError as e:
+
+def _refuse(path: Path, head: bytes) -> None:
+    """Raises UserError: bytes that begin so hold no rows."""
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise UserError(f"'{path}' is {what}", expected=_EXPECTED)
+    wide = len(head) > 3 and not (any(head[0:8:2]) and any(head[1:8:2]))  # every second byte is 0
+    if wide or head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise UserError(
-            f"cannot read '{path}': {e.strerror}", do="set seeds.path to a file that is there"
+            f"'{path}' is text in UTF-16 or UTF-32", expected="UTF-8",
+            do=f"iconv -f UTF-16 -t UTF-8 '{path}' > NEW",
+        )  # fmt: skip
+
+
+# --- JSON
+
+
+def _json(path: Path, data: io.BufferedReader, halves: bool) -> Rows:
+    head: list[bytes] = []  # up to the second line that says something
+    said: list[bytes] = []
+    for line in data:
+        head.append(line)
+        if text := line.removeprefix(codecs.BOM_UTF8).strip():
+            said.append(text)
+        if len(said) == 2:
+            break
+    if said and _begins_document(said[0], alone=len(said) == 1):
+        yield from _document(path, b"".join(head) + data.read(), halves)
+        return
+    for n, line in enumerate(chain(head, data), 1):
+        if line.strip() not in (b"", codecs.BOM_UTF8):
+            yield f"line-{n}", _parse_line(line, halves)
+
+
+def _begins_document(line: bytes, alone: bool) -> bool:
+    """Is this first line the beginning of a value that the next ones end, or a list that is the whole file?"""
+    try:
+        return isinstance(json.loads(line), list) and alone
+    except (ValueError, RecursionError):
+        return line.startswith(b"[") or (line.startswith(b"{") and line.endswith((b"{", b"[", b",")))
+
+
+def _document(path: Path, data: bytes, halves: bool) -> Rows:
+    """The elements of an array, or the values that stand one after the other."""
+    try:
+        text = data.decode("utf-8-sig")
+        values, end = [], _SPACE.match(text).end()  # type: ignore[union-attr]
+        while end < len(text):
+            value, end = _DECODER.raw_decode(text, end)
+            values.append(value)
+            end = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    except (ValueError, RecursionError) as e:
+        raise UserError(
+            f"'{path}' is one JSON document that cannot be read: {e}",
+            expected="a whole JSON array of objects, or one object on each line",
         ) from None
+    rows = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    keep = halves or "\\ud" not in text.lower()
+    for n, row in enumerate(rows, 1):
+        yield f"row-{n}", _checked(row, keep)
 
 
-def _parse_line(line: bytes) -> Raw | str:
+def _parse_line(line: bytes, halves: bool) -> Raw | str:
     try:
         value = json.loads(line)
-        if b"\\ud" in line.lower() and not is_text(json.dumps(value, ensure_ascii=False)):
-            return "not_text: half a surrogate pair, which is no character"
     except (ValueError, RecursionError) as e:
         return f"malformed_json: {e}"
-    return value if isinstance(value, dict) else f"not_an_object: a JSON {type(value).__name__}"
+    return _checked(value, halves or b"\\ud" not in line.lower())
 
 
-def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
-    """The rows of a Parquet file, batch by batch.
+def _checked(value: Any, is_text_anyway: bool) -> Raw | str:
+    if not isinstance(value, dict):
+        return f"not_an_object: a JSON {type(value).__name__}"
+    if not is_text_anyway and not is_text(json.dumps(value, ensure_ascii=False)):
+        return "not_text: half a surrogate pair, which is no character"
+    return value
+
+
+# --- tables
+
+
+def _csv(path: Path, data: io.BufferedReader, tabs: bool) -> Rows:
+    """Every cell is a text. A semicolon separates where the header has more of them than commas."""
+    csv.field_size_limit(MAX_CELL)
+    lines = io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    header = lines.readline()
+    mark = "\t" if tabs else ";" if header.count(";") > header.count(",") else ","
+    try:
+        for n, row in enumerate(csv.DictReader(chain([header], lines), delimiter=mark), 1):
+            if None in row:
+                yield f"row-{n}", "too_many_cells: more than the header has"
+            elif not is_text("".join(filter(None, row.values()))):
+                yield f"row-{n}", "not_text: bytes that are no UTF-8"
+            else:
+                yield f"row-{n}", row
+    except csv.Error as e:
+        raise UserError(f"'{path}' cannot be read as CSV: {e}") from None
+
+
+def read_parquet(path: Path) -> Rows:
+    """The rows of a Parquet file, batch by batch. Bytes that are UTF-8 are texts, as some writers leave the type out.
 
     Raises:
         UserError: the file cannot be read or is no Parquet file.
@@ -87,24 +200,39 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Raw | str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as e:
-        raise UserError(
-            f"cannot read '{path}' as Parquet: {e}", do="set seeds.path to a Parquet file"
-        ) from None
     n = 0
-    for batch in file.iter_batches():
-        try:
-            rows: list[Raw | str] = batch.to_pylist()
-        except UnicodeDecodeError:  # one by one, which takes longer, to find whose it is
-            rows = [_decoded(partial(_row, batch, i)) for i in range(batch.num_rows)]
-        for row in rows:
-            n += 1
-            yield f"row-{n}", row
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            for i, column in enumerate(batch.schema):
+                if column.type == pa.float32():  # whose 0.1 would be 0.10000000149011612 here
+                    shortest = batch.column(i).cast(pa.string()).cast(pa.float64())
+                    batch = batch.set_column(i, column.name, shortest)
+            for row in _rows(batch):
+                n += 1
+                yield f"row-{n}", row
+    except (OSError, pa.ArrowInvalid) as e:
+        raise UserError(f"cannot read '{path}' as Parquet: {e}", do="give a Parquet file") from None
 
 
-def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
+def _rows(batch: Any) -> Iterator[Raw | str]:
+    try:
+        rows: list[Raw | str] = batch.to_pylist()
+    except UnicodeDecodeError:  # one by one, which takes longer, to find whose it is
+        rows = [
+            _decoded(partial(lambda i: batch.slice(i, 1).to_pylist()[0], i)) for i in range(batch.num_rows)
+        ]
+    return (row if isinstance(row, str) else _texts(row) for row in rows)
+
+
+def _texts(row: Raw) -> Raw:
+    for name, value in row.items():
+        if isinstance(value, bytes):
+            with suppress(UnicodeDecodeError):
+                row[name] = value.decode()
+    return row
+
+
+def read_hub(name: str, split: str) -> Rows:
     """The rows of a dataset on the Hub (or a local dataset folder), by name.
 
     Raises:
@@ -125,11 +253,6 @@ def read_hub(name: str, split: str) -> Iterator[tuple[str, Raw | str]]:
         yield f"row-{n + 1}", _decoded(partial(rows.__getitem__, n))
 
 
-def _row(batch: Any, i: int) -> Raw:
-    row: Raw = batch.slice(i, 1).to_pylist()[0]
-    return row
-
-
 def _decoded(read: Callable[[], Raw]) -> Raw | str:
     """The row; or what is wrong with it: Arrow keeps strings of any bytes, and only reading one decodes it."""
     try:
@@ -138,126 +261,18 @@ def _decoded(read: Callable[[], Raw]) -> Raw | str:
         return f"not_text: {e}"
 
 
-def mapped(
-    raw: Iterable[tuple[str, Raw | str]], fields: Mapping[FieldName, str], source: str, key: str
-) -> Iterator[tuple[str, Raw | str]]:
-    """The rows as they are.
-
-    Args:
-        key: Of the recipe, that holds `fields`.
+def file_digest(path: str, key: str) -> str:
+    """Digest of a file that the recipe's `key` names, so that an edited file is noticed.
 
     Raises:
-        UserError: after the last row, where no row had one of the mapped columns.
+        UserError: it cannot be read.
     """
-    seen: set[str] = set()
-    for where, row in raw:
-        if fields and isinstance(row, dict):
-            made = release.plain(row)
-            seen.update(row, made if isinstance(made, dict) else ())
-        yield where, row
-    for name, column in fields.items():
-        # By its own name, a column may be missing as if it were not mapped.
-        if seen and column not in seen and column != name:
-            raise UserError(
-                f"the column '{column}' of {key}.{name} is in no row of '{source}', which has: {', '.join(sorted(seen)[:20])}",
-                do=f"name a column that is there, or leave {key}.{name} out",
-            )
-
-
-def plain_seed(fields: Mapping[FieldName, str], domain: str, source: str) -> ToSeed:
-    """A function from a raw row to a seed; `fields` maps our names to columns, usual names are tried otherwise."""
-
-    def get(row: Raw, name: FieldName) -> Any:
-        if name in fields:
-            return row.get(fields[name])
-        return next((row[c] for c in DEFAULT_FIELDS[name] if row.get(c) is not None), None)
-
-    def build(row: Raw, where: str) -> Seed | tuple[str, str]:
-        found = row if "problem" in fields else release.plain(row)
-        if isinstance(found, tuple):
-            return found[0], f"{where}: {found[1]}"
-        row = found
-        problem = get(row, "problem")
-        if not isinstance(problem, str) or not problem.strip():
-            column = fields.get("problem", " or ".join(DEFAULT_FIELDS["problem"]))
-            return "no_problem", f"{where}: no text in the column {column}; it has {sorted(row)[:8]}"
-        concepts = get(row, "concepts") or []
-        if not isinstance(concepts, list) or not all(isinstance(c, str) for c in concepts):
-            return "bad_concepts", f"{where}: concepts is not a list of strings"
-        tests = _tests(get(row, "tests"))
-        if tests is None:
-            return "bad_tests", f"{where}: tests is not a list of {{input, output}} strings"
-        try:
-            answer = answer_text(get(row, "answer"))
-        except ValueError as e:
-            return "bad_answer", f"{where}: {e}"
-        rationale, level = get(row, "rationale"), get(row, "level")
-        return Seed(
-            id=str(get(row, "id") or where), domain=str(get(row, "domain") or domain),
-            level=str(level if level is not None else "unknown"), problem=release.bare(problem),
-            answer=answer, tests=tests, concepts=concepts,
-            rationale=rationale if isinstance(rationale, str) and rationale.strip() else None, source=source,
-        )  # fmt: skip
-
-    return build
-
-
-def answer_text(value: Any) -> str | None:
-    """A gold answer as a text without its box; None where there is none (blank, or one of `NO_ANSWER`).
-
-    Raises:
-        ValueError: it is no text: several answers, or a mapping.
-    """
-    if isinstance(value, list) and len(value) < 2:  # as in OlympiadBench
-        value = value[0] if value else None
-    if isinstance(value, list | dict | bytes):
-        raise ValueError(f"the answer is a {type(value).__name__}, not one text")
-    text = "" if value is None else str(value).strip()
-    text = last_box(text).strip() or text
-    return None if text in NO_ANSWER else text
-
-
-def _tests(value: Any) -> list[UnitTest] | None:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        return None
-    tests = []
-    for item in value:
-        if not isinstance(item, dict) or not all(isinstance(item.get(k), str) for k in ("input", "output")):
-            return None
-        tests.append(UnitTest(item["input"], item["output"]))
-    return tests
-
-
-def read_seeds(
-    raw: Iterable[tuple[str, Raw | str]], build: ToSeed, source: str
-) -> tuple[int, list[Seed], list[Reject]]:
-    """All usable seeds and every offending row with its reason. The first of two equal ids is kept.
-
-    Returns (rows read, seeds, rejects); seed ids are digests of the source's own ids.
-    """
-    seeds: dict[str, Seed] = {}
-    rejects: list[Reject] = []
-    n = 0
-    for where, row in raw:
-        n += 1
-        if isinstance(row, str):
-            reason, _, detail = row.partition(": ")
-            rejects.append(Reject(where, reason, f"{where}: {detail}"))
-            continue
-        made = build(row, where)
-        if isinstance(made, tuple):
-            rejects.append(Reject(where, *made))
-        elif made.id in seeds:
-            rejects.append(Reject(where, "duplicate_id", f"{where}: the id {made.id!r} was used before"))
-        else:
-            seeds[made.id] = made
-    named = [_named(s, source) for s in seeds.values()]
-    return n, named, rejects
-
-
-def _named(seed: Seed, source: str) -> Seed:
-    from dataclasses import replace
-
-    return replace(seed, id=digest(["seed", source, seed.id]), source=f"{source}#{seed.id}")
+    kind = "seed" if key.startswith("seeds.") else "problem"
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as e:
+        raise UserError(
+            f"cannot read the {kind} file '{path}': {e.strerror}",
+            do=f"--set {key}=FILE with a file that is there",
+        ) from None

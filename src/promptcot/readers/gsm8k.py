@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from promptcot.readers.files import Raw, answer_text
+from promptcot.readers.files import Raw
+from promptcot.readers.rows import own_id
 from promptcot.records import Seed
+from promptcot.verify.golds import answer_text
 
 _MARK = re.compile(r"<<([^<>=]+)=([^<>]+)>>")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
@@ -43,7 +45,7 @@ def gsm8k_seed(row: Raw, where: str) -> Seed | tuple[str, str]:
     if answer is None:
         return "no_answer", f"{where}: no #### in the solution, and no column answer beside it"
     return Seed(
-        id=str(row.get("id") or where),
+        id=own_id(row.get("id"), where),
         domain="math",
         level=str(min(len(marks), 8)),
         problem=problem.strip(),

@@ -55,7 +55,7 @@ def read(path: str) -> dict[str, str]:
         UserError: it cannot be read.
     """
     try:
-        source = Path(path).read_text(encoding="utf-8")
+        source = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(
             f"cannot read the domain file '{path}': {getattr(e, 'strerror', None) or e}",

@@ -10,16 +10,17 @@ from promptcot.settings.base import Positive, Section, Share, free
 from promptcot.settings.models import Model, Sampling
 
 FieldName = Literal["id", "problem", "answer", "concepts", "rationale", "level", "tests", "domain"]
+Fields = dict[FieldName, str | None]
 
 
 class Seeds(Section):
     """Where the seed problems come from.
 
-    source: pocket | jsonl | parquet | hub | gsm8k | triples. count: train seeds at most (0 = all);
+    source: pocket | jsonl (any file of docs/data.md) | parquet | hub | gsm8k | triples. count: train seeds at most (0 = all);
     heldout: problems kept for measurement, never trained on: of the rows with the text of one, the first is kept and the
     others are rejects (`copy_of_heldout`). levels, heldout_levels: weights of the pocket world's
-    levels (empty: all alike). fields: record field -> column in the input. domain: math, code, or one of `domains`, for
-    rows that do not say theirs.
+    levels (empty: all alike). fields: record field -> column in the input, or null where a column of that name means
+    something else (`fields: {domain: null}`). domain: math, code, or one of `domains`, for rows that do not say theirs.
     max_rejected: the share of unusable rows above which the stage fails.
     """
 
@@ -32,7 +33,7 @@ class Seeds(Section):
     code_share: Share = 0.3
     levels: dict[str, Positive] = Field(default_factory=dict)
     heldout_levels: dict[str, Positive] = Field(default_factory=dict)
-    fields: dict[FieldName, str] = Field(default_factory=dict)
+    fields: Fields = Field(default_factory=dict)
     max_rejected: Share = free(0.05)
 
     @model_validator(mode="after")
@@ -68,7 +69,7 @@ class Synthesize(Section):
 
     problems: Annotated[int, Field(ge=0)] = 0
     path: str | None = None
-    fields: dict[FieldName, str] = Field(default_factory=dict)
+    fields: Fields = Field(default_factory=dict)
     concepts: str | None = None
     sizes: dict[int, Positive] = Field(default_factory=dict)
     novel: Share = 0.5

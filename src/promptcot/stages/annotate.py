@@ -11,7 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from promptcot.domains import get
-from promptcot.domains.templates import Messages, parse_concepts, parse_rationale
+from promptcot.domains.annotations import parse_concepts, parse_rationale
+from promptcot.domains.templates import Messages
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import Engine, Failure, Prompt, Sample, draw
@@ -34,7 +35,7 @@ def run(ctx: Context) -> None:
     step = ctx.map(
         NAME, "triples", Triple, todo, partial(annotate, settings=settings, style=ctx.recipe.templates),
         params={**settings.key(), "order": list(settings.annotators)},  # they take turns
-        inputs={"seeds": seeds.digest, **model_inputs(settings.annotators)}, version=2,
+        inputs={"seeds": seeds.digest, **model_inputs(settings.annotators)}, version=3,
     )  # fmt: skip
     check_rejects(step, settings.max_rejected, "annotate.max_rejected")
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from rich.markup import escape
+
 from promptcot import __version__
 from promptcot.errors import UserError
 from promptcot.evals import benchmarks, gold
@@ -26,6 +28,7 @@ from promptcot.store import Step, write_atomic
 from promptcot.verify.answers import Mode
 
 NAME = "evaluate"
+SHOWN = ("mean", "ci95", "problems", "clear", "sampling_ci95")  # of a difference, in the report
 
 
 def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, Entry]) -> None:
@@ -37,7 +40,7 @@ def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, E
     """
     settings = ctx.recipe.evaluate
     assert settings is not None
-    tasks = _tasks(ctx, settings) if models else {}
+    tasks, refused = _tasks(ctx, settings) if models else ({}, {})
     rules = rules_for(ctx, [t for found in tasks.values() for t in found])
     results: dict[str, Any] = {}
     for model_name, (model, weights) in models.items():
@@ -46,7 +49,7 @@ def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, E
         for name, found in tasks.items():
             step = _attempts(ctx, settings, f"{model_name}.{name}", name, found, spec, rules)
             entries[name] = entry(
-                name, settings.benchmarks[name], found, list(step.rows()), ctx.recipe.run.seed
+                name, settings.benchmarks[name], found, refused[name], list(step.rows()), ctx.recipe.run.seed
             )
             entries[name]["attempts_at"] = f"{step.name}/part-*.parquet"
         results[model_name] = {**spec.key(), "benchmarks": entries}
@@ -58,21 +61,38 @@ def run(ctx: Context, models: dict[str, tuple[Model, str]], heldout: dict[str, E
     write_atomic(ctx.run.path / "results.json", json.dumps(head, indent=1).encode())
 
 
-def _tasks(ctx: Context, settings: Evaluate) -> dict[BenchmarkName, list[Task]]:
-    """Every benchmark's tasks, read and checked, and whether an Elo will be possible."""
+Tasks = dict[BenchmarkName, list[Task]]
+
+
+def _tasks(ctx: Context, settings: Evaluate) -> tuple[Tasks, dict[BenchmarkName, list[Reject]]]:
+    """Every benchmark's tasks that can be scored, and the rows that cannot; and whether an Elo will be possible.
+
+    Raises:
+        UserError: a benchmark without any, or without what its Elo needs.
+    """
     for place in (p for b in settings.benchmarks.values() for p in b.source if p.startswith("hf://")):
         ctx.reporter.line(f"  reading {place} (from the network, unless the Hub's cache has it)")
-    tasks = {name: benchmarks.read(name, b) for name, b in settings.benchmarks.items()}
-    _check_decontaminated(ctx, tasks.values())
-    for name, found in tasks.items():
-        gold.check(found, settings.answers)
-        if settings.benchmarks[name].standings:
-            b = settings.benchmarks[name]
-            rating({t.name: [False] for t in found}, b.standings, b.ratings)
-        expected = benchmarks.definition(name).problems
-        other = "" if len(found) == expected else f" (the paper's has {expected})"
-        ctx.reporter.line(f"  {name:<28} {len(found):>6} problems, gold checked{other}")
-    return tasks
+    whole = {name: benchmarks.read_all(name, b) for name, b in settings.benchmarks.items()}
+    _check_decontaminated(ctx, [found for found, _ in whole.values()])
+    tasks: Tasks = {}
+    refused = {}
+    for name, (found, unread) in whole.items():
+        flawed = gold.flaws(found, settings.answers)
+        bad = {r.id for r in flawed}
+        tasks[name], refused[name] = [t for t in found if t.id not in bad], [*unread, *flawed]
+        what, b = benchmarks.definition(name), settings.benchmarks[name]
+        because = benchmarks.refusals(refused[name])
+        if not tasks[name]:
+            raise UserError(
+                f"no problem of {what.title} can be scored{because}", expected="gold that judges rightly",
+                do="promptcot verify gold checks a file of answers or tests",
+            )  # fmt: skip
+        if b.standings:
+            rating({t.name: [False] for t in tasks[name]}, b.standings, b.ratings)
+        n = len(tasks[name])
+        other = "" if n == what.problems else f" (the paper's has {what.problems})"
+        ctx.reporter.line(f"  {name:<28} {n:>6} problems, gold checked{other}{escape(because)}")
+    return tasks, refused
 
 
 def references(recipe: Recipe) -> list[Seed]:
@@ -112,13 +132,13 @@ def rows(ctx: Context, regimes: Sequence[tuple[str, str, str]]) -> list[dict[str
         for name, a in models.get(before, {}).items():
             b = models[after][name]
             change = difference(a, b, ctx.recipe.run.seed)
-            if change is None or name == "heldout":  # the report has those by domain and level
+            if not change["problems"] or name == "heldout":  # the report has those by domain and level
                 continue
             n = a["samples"]
             out.append({
                 "regime": regime, "metric": f"avg@{n}" if n > 1 else "pass@1", "split": name, "domain": "all",
                 "level": "all", "before": {k: a[k] for k in ("mean", "ci95")},
-                "after": {k: b[k] for k in ("mean", "ci95")}, "difference": change, "problems": change["problems"],
+                "after": {k: b[k] for k in ("mean", "ci95")}, "difference": {k: change[k] for k in SHOWN}, "problems": change["problems"],
                 "samples": n,
             })  # fmt: skip
     return out

@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from promptcot.errors import UserError
-from promptcot.readers.files import read_jsonl
+from promptcot.readers.files import read_rows
 from promptcot.readers.release import concept_list
+from promptcot.readers.rows import own_id, row_domain
 
 T = TypeVar("T")
 MAX_TRIES = 50
@@ -160,7 +161,7 @@ def read_lists(path: str, domain: str) -> list[ConceptList]:
         UserError: the file cannot be read, is empty, or a line holds no list of strings.
     """
     out = []
-    for where, row in read_jsonl(Path(path)):
+    for where, row in read_rows(Path(path)):
         if isinstance(row, str):
             raise UserError(f"'{path}' {where}: {row}", expected=LINE, do="mend that line")
         asked = concept_list(str(row.get("prompt", "")))  # as in the release's files of concepts
@@ -170,7 +171,11 @@ def read_lists(path: str, domain: str) -> list[ConceptList]:
         concepts = row.get("concepts") or row.get("foundational_concepts")
         if not isinstance(concepts, list) or not concepts or not all(isinstance(c, str) for c in concepts):
             raise UserError(f"'{path}' {where} has no list of concepts", expected=LINE, do="mend that line")
-        out.append(ConceptList(str(row.get("domain", domain)), str(row.get("level", "")), tuple(concepts)))
+        try:
+            its_domain = row_domain(row.get("domain"), domain)
+        except ValueError as e:
+            raise UserError(f"'{path}' {where}: {e}", do="mend that line, or leave its domain out") from None
+        out.append(ConceptList(its_domain, own_id(row.get("level"), ""), tuple(concepts)))
     if not out:
         raise UserError(f"'{path}' is empty", expected=f"one {LINE} per line", do="see synthesize.concepts")
     return out

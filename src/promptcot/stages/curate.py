@@ -35,7 +35,7 @@ def run(ctx: Context) -> None:
         lambda: curate(
             list(made.rows()), [*seeds.rows(), *scored], settings, ctx.recipe.templates, ctx.recipe.run.seed
         ),
-        params=settings.key(), inputs=inputs, version=3,
+        params=settings.key(), inputs=inputs, version=4,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from promptcot.domains import get
-from promptcot.evals.results import Entry, numbers
+from promptcot.evals.results import Entry, numbers, text_key
 from promptcot.records import Rollout, Seed
 from promptcot.settings import Evaluate, Model
 from promptcot.stages import benchmarks, difficulty
@@ -84,7 +84,8 @@ def rollouts(ctx: Context, settings: Evaluate, name: str, model: Model, weights:
     found = numbers(
         {p.id: p.id for p in problems}, list(step.rows()), answers, settings.samples, ctx.recipe.run.seed
     )
-    return {"title": "held-out problems", "paper_problems": len(problems), **found}
+    texts = {p.id: text_key(p.problem) for p in problems}
+    return {"title": "held-out problems", "paper_problems": len(problems), **found, "texts": texts}
 
 
 def check_gold(problems: Sequence[Seed]) -> None:

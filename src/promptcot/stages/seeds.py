@@ -10,11 +10,11 @@ from promptcot.curation.dedup import normalize_text
 from promptcot.domains import get
 from promptcot.errors import UserError
 from promptcot.ids import digest
-from promptcot.readers import files
+from promptcot.readers import files, rows
 from promptcot.readers.gsm8k import gsm8k_seed
 from promptcot.records import Reject, Seed
 from promptcot.settings import Seeds
-from promptcot.stages.context import Context, check_rejects
+from promptcot.stages.context import Context, check_rejects, first_rejects
 from promptcot.verify.gold import GoldSuite, answer_flaw, suite_flaw
 
 NAME = "seeds"
@@ -44,7 +44,9 @@ def run(ctx: Context) -> None:
         )
     if not splits:
         raise UserError(
-            f"no usable seed in '{s.path}'", expected="at least one row with a problem", do="see seeds.path"
+            f"no usable seed in '{s.path}': {step.totals()['reasons']}. {first_rejects(step)}",
+            expected="at least one row with a problem",
+            do="mend the file, or name its columns: seeds.fields: {problem: COLUMN}",
         )
 
 
@@ -112,13 +114,13 @@ def read(s: Seeds) -> tuple[int, list[Seed], list[Reject]]:
     path = Path(s.path or "")
     source = s.path or ""
     if s.source == "hub":
-        raw = files.mapped(files.read_hub(source, s.split), s.fields, source, "seeds.fields")
-        return files.read_seeds(raw, files.plain_seed(s.fields, s.domain, source), source)
-    raw = files.read_parquet(path) if s.source == "parquet" else files.read_jsonl(path)
+        raw = rows.mapped(files.read_hub(source, s.split), s.fields, source, "seeds.fields")
+        return rows.read_seeds(raw, rows.plain_seed(s.fields, s.domain, source), source)
+    raw = files.read_parquet(path) if s.source == "parquet" else files.read_rows(path)
     if s.source != "gsm8k":  # it has columns of its own
-        raw = files.mapped(raw, s.fields, path.name, "seeds.fields")
-    build_one = gsm8k_seed if s.source == "gsm8k" else files.plain_seed(s.fields, s.domain, path.name)
-    n, seeds, rejects = files.read_seeds(raw, build_one, path.name)
+        raw = rows.mapped(raw, s.fields, path.name, "seeds.fields")
+    build_one = gsm8k_seed if s.source == "gsm8k" else rows.plain_seed(s.fields, s.domain, path.name)
+    n, seeds, rejects = rows.read_seeds(raw, build_one, path.name)
     if s.source == "triples":
         bare = [r for r in seeds if not (r.concepts and r.rationale)]
         rejects += [Reject(r.id, "no_triple", f"{r.source}: concepts or rationale is missing") for r in bare]

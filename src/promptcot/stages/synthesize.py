@@ -14,7 +14,8 @@ from promptcot.domains.sequences import split_completion
 from promptcot.errors import UserError
 from promptcot.ids import row_id, row_seed
 from promptcot.lm.base import EngineSpec, Failure, Prompt, draw
-from promptcot.readers.files import file_digest, mapped, plain_seed, read_jsonl, read_parquet, read_seeds
+from promptcot.readers.files import file_digest, read_rows
+from promptcot.readers.rows import mapped, plain_seed, read_seeds
 from promptcot.records import Ask, Problem, Reject, Seed, Triple
 from promptcot.runner.worker import Worker
 from promptcot.settings import Synthesize
@@ -83,10 +84,9 @@ def read_problems(
     path: str, settings: Synthesize, domain: str, say: Callable[[str], None] = lambda line: None
 ) -> tuple[int, list[Problem], list[Reject]]:
     """(rows read, problems, rejects); beyond `settings.problems` rows nothing is read."""
-    raw = read_parquet(Path(path)) if path.endswith(".parquet") else read_jsonl(Path(path))
-    name = Path(path).name
-    rows = mapped(islice(raw, settings.problems or None), settings.fields, name, "synthesize.fields")
-    n, seeds, rejects = read_seeds(rows, plain_seed(settings.fields, domain, name), name)
+    name, key = Path(path).name, "synthesize.fields"
+    rows = mapped(islice(read_rows(Path(path)), settings.problems or None), settings.fields, name, key)
+    n, seeds, rejects = read_seeds(rows, plain_seed(settings.fields, domain, name, key), name)
     kept = [usable(s) for s in seeds]
     if bare := sum(
         bool(s.answer or s.tests) and not (k.answer or k.tests) for s, k in zip(seeds, kept, strict=True)

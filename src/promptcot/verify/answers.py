@@ -17,8 +17,9 @@ from itertools import product
 from typing import Literal
 
 from promptcot.records import Verdict
-from promptcot.verify.boxes import after_thinking, all_boxes, balanced, extract_boxed
+from promptcot.verify.boxes import after_thinking, balanced, extract_boxed
 from promptcot.verify.exact import TooLarge, Undecided, Undefined, form
+from promptcot.verify.golds import answer_text
 from promptcot.verify.judges import Exact, Open
 from promptcot.verify.latex import parse
 from promptcot.verify.options import option
@@ -139,9 +140,10 @@ def judge_prediction(
     gold: str | None, prediction: str | None, mode: Mode = "symbolic", bounds: Bounds | None = None
 ) -> Judged:
     r"""As `compare` for a bare answer, as `check_answer` for a text with a box or a thinking block in it."""
-    gold = ", ".join(dict.fromkeys(all_boxes(gold))) or gold if gold and "boxed" in gold else gold
-    if gold and "####" in gold:
-        gold = gold.rpartition("####")[2]
+    try:
+        gold = answer_text(gold)
+    except ValueError:  # boxes amid a longer text: nobody knows which is the answer
+        return Verdict.UNSCORED, "unreadable_gold"
     if prediction is not None and re.search(r"\\(?:boxed|fbox)|</?think>", prediction):
         return check_answer(gold, prediction, mode=mode, bounds=bounds)
     return compare(gold, prediction, mode, bounds=bounds)

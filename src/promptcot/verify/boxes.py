@@ -12,11 +12,11 @@ _BRACES = re.compile(
 )
 # What may stand between two boxes that are one answer: \boxed{3}$ or $x = \boxed{-3}
 _BETWEEN = re.compile(
-    r"[\s$)]*(?:\\[)\]]\s*)?(?:(,|;)\s*)?(?:\\text\{\s*)?(and|or)?(?:\s*\})?\s*(?:\\[(\[]\s*)?[\s$(]*(?:[a-zA-Z]\s*=\s*)?"
+    r"[\s$*)]*(?:\\[)\]]\s*)?(?:(,|;)\s*)?(?:\\text\{\s*)?(and|or)?(?:\s*\})?\s*(?:\\[(\[]\s*)?[\s$*(]*(?:[a-zA-Z]\s*=\s*)?"
 )
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """Where its command, its content and its end are in the text."""
 
     command: int
@@ -43,7 +43,7 @@ def extract_boxed(text: str) -> str | None:
 
 def last_box(text: str) -> str:
     """The last box with those that it is joined to; empty if there is none."""
-    found = _boxes(text)
+    found = [box for box in box_spans(text) if text[box.start : box.end].strip()]
     if not found:
         return ""
     content = text[found[-1].start : found[-1].end]
@@ -57,27 +57,22 @@ def last_box(text: str) -> str:
     return content
 
 
-def all_boxes(text: str) -> list[str]:
-    """The contents of all boxes, in order; of nested ones the inner."""
-    return [text[box.start : box.end].strip() for box in _boxes(text)]
-
-
-def _boxes(text: str) -> list[_Box]:
-    """One pass over all braces, so that a text full of unclosed boxes costs no more than any other."""
+def box_spans(text: str) -> list[Box]:
+    """Every closed box without a box in it. One pass over all braces, so that a text full of unclosed boxes costs no more than any other."""
     opened: list[
         tuple[int, int]
     ] = []  # (where its command stands, or -1 for a plain brace; where the content starts)
-    found: list[_Box] = []
+    found: list[Box] = []
     for match in _BRACES.finditer(text):
         token = match.group()
         if match["bare"]:
-            found.append(_Box(match.start(), match.start("bare"), match.end(), match.end()))
+            found.append(Box(match.start(), match.start("bare"), match.end(), match.end()))
         elif match["open"] or token == "{":
             opened.append((match.start() if match["open"] else -1, match.end()))
         elif token == "}" and opened:
             command, start = opened.pop()
             if command >= 0 and (not found or start > found[-1].start):  # not around another box
-                found.append(_Box(command, start, match.start(), match.end()))
+                found.append(Box(command, start, match.start(), match.end()))
     return found
 
 

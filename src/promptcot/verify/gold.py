@@ -2,8 +2,9 @@
 
 A gold answer must pass its own verifier and a perturbed one must fail; a canonical program must pass its tests and
 fail when an expected output is perturbed. `answer_flaw` and `suite_flaw` say what is wrong with one item,
-`check_answers` and `check_suites` refuse a whole set. What cannot be decided (a lost process, a time limit, a missing
-package) is not the item's fault and raises everywhere: an infrastructure failure is never a score.
+`check_answers` and `check_suites` refuse a whole set. A gold answer on which the verifier breaks or runs out of time is
+flawed, as it would judge nobody. What no item can help (a missing package, a worker that does not start, a lost program)
+raises everywhere: an infrastructure failure is never a score.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from promptcot.verify import answers, outputs, programs
 from promptcot.verify.sandbox import Choice, Limits
 
 _MEND = "correct the item in its file, or leave it out"
+# Reasons of verdicts that no other gold answer would get past (`answers`, `workers`).
+_OUTAGES = ("needs the package", "cannot start", "the worker did not start")
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,14 @@ def answer_flaw(name: str, gold: str, mode: answers.Mode = "symbolic") -> str:
     spoilt = ["A" if letter != "A" else "B"] if letter else [f"{gold}7", f"{gold}, 7"]
     for given in (gold, *spoilt):
         found, reason = answers.check_answer(gold, f"\\boxed{{{given}}}", mode=mode)
-        if found is Verdict.UNSCORED and not reason.startswith("unreadable"):
+        if found is Verdict.UNSCORED and reason.startswith(_OUTAGES):
             raise UserError(
-                f"the gold answer of {name} could not be checked against {given!r}: {reason}",
+                f"the gold answer of {name} could not be checked: {reason}",
                 expected="a verdict",
-                do=f"install what is missing, or {_MEND}",
+                do="install what is missing, then type the same command again",
             )
-        if (found is Verdict.CORRECT) != (given == gold):
+        undecided = found is Verdict.UNSCORED and not reason.startswith(("unreadable", "open"))
+        if undecided or (found is Verdict.CORRECT) != (given == gold):
             return f"{given!r} is judged {found} ({reason})"
     if mode == "symbolic" and not answers.is_read(gold):
         return "it cannot be read, so it equals only its own spelling"
