@@ -37,7 +37,7 @@ from promptcot.verify.spelling import normalize
 from promptcot.verify.structure import APPROX_DIGITS, same_answer
 from promptcot.verify.tokens import MAX_CHARS, Mismatch, Unreadable
 from promptcot.verify.tree import Node
-from promptcot.verify.unread import never_means
+from promptcot.verify.unread import differ_anyway, never_means
 from promptcot.verify.workers import POOL, Bounds, WorkerFailed
 
 __all__ = [
@@ -238,7 +238,7 @@ def _parsed(left: str, right: str, digits: int, loose: bool, bounds: Bounds) -> 
     try:
         reference = parse(left)
     except (Unreadable, RecursionError):
-        return Verdict.UNSCORED, "unreadable_gold"
+        return _DIFFERENT if differ_anyway(left, right) else (Verdict.UNSCORED, "unreadable_gold")
     try:
         given = parse(right)
     except (Unreadable, RecursionError):

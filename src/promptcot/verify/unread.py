@@ -15,6 +15,8 @@ from promptcot.verify.tokens import Mismatch, Unreadable
 from promptcot.verify.tree import Node
 from promptcot.verify.units import changes_number, counts
 
+Reading = Literal["", "product", "power"]  # of a number behind a factor
+READINGS: tuple[Reading, ...] = ("product", "power")
 _TEXT = re.compile(TEXT_COMMANDS + r"\{([^{}]*)\}")
 _NUMERAL = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)(?:/(\d+))?(%?)(?![\w.]*\d)")
 # A command without its argument, an operator without its second operand.
@@ -58,20 +60,30 @@ def never_means(text: str, gold: Node) -> bool:
     return alone or bool(re.search(r"\d ?(?:R|r|rem\w*|to)\.? ?\d", words))
 
 
+def differ_anyway(gold: str, prediction: str) -> bool:
+    """Are two answers, both read in each of their readings, always two? Qh7 is 7hQ or Q h^7, and never Kh1."""
+    readings = [(_parsed(gold, behind), _parsed(prediction, behind)) for behind in READINGS]
+    return all(a and b and _differ(a, b) for a, b in readings)
+
+
 def _is_other(text: str, gold: Node) -> bool:
     """Is it something else than `gold` in each of its readings? x2 is 2x or x^2; a last 1 multiplies nothing."""
     if re.search(r"(?:^|[^\d.,])1$", text) and _parsed(text[:-1]):
         return True
-    readings = [tree for behind in ("product", "power") if (tree := _parsed(text, behind))]
+    readings = [tree for behind in READINGS if (tree := _parsed(text, behind))]
+    return bool(readings) and all(_differ(gold, tree) for tree in readings)
+
+
+def _differ(a: Node, b: Node) -> bool:
     try:
-        return bool(readings) and not any(same_answer(gold, tree, Exact()) for tree in readings)
+        return not same_answer(a, b, Exact())
     except Mismatch:
         return True
     except (Undecided, TooLarge, Open, Unreadable, RecursionError):
         return False
 
 
-def _parsed(text: str, behind: Literal["", "product", "power"] = "") -> Node | None:
+def _parsed(text: str, behind: Reading = "") -> Node | None:
     try:
         return parse(text, behind)
     except (Unreadable, RecursionError):
