@@ -73,6 +73,12 @@ def test_an_unread_answer_is_wrong_only_if_it_is_no_form_of_the_gold(
     assert reason.startswith("unreadable")
 
 
+def test_answers_with_two_readings_each_differ_if_they_do_in_both() -> None:
+    assert compare("Nf3", "Bc4")[0] is Verdict.INCORRECT
+    assert compare("Nf3", "Nf3")[0] is Verdict.CORRECT
+    assert compare("a1", "1a")[0] is Verdict.UNSCORED
+
+
 @pytest.mark.parametrize(
     "gold", ["5", r"\frac{1}{2}", "C", "(C) 58", "no solution", r"x \in [0,1)", "3 cm", "even"]
 )
