@@ -2,7 +2,7 @@ r"""Is an answer worked out? x = 5 and 1 < x <= 3 are, 3x + 7 = 22 and x^2 - x <
 
 from __future__ import annotations
 
-from promptcot.verify.relations import is_inequality, is_name, symbols
+from promptcot.verify.relations import is_inequality, is_name, is_reals, symbols
 from promptcot.verify.tree import MINUS_ONE, Node
 
 REGIONS = ("tuple", "interval", "union", "meet", "minus", "set")
@@ -44,3 +44,10 @@ def repeats(node: Node) -> bool:
         return not solved(node) and is_inequality(node)
     inside = node.args if node.op in ("union", "meet", "minus", "list") else ()
     return any(repeats(a) or (node.op != "list" and a.op == "rel" and not solved(a)) for a in inside)
+
+
+def is_region(node: Node) -> bool:
+    """Is it a set of numbers, or made of such? An interval plus one is none."""
+    if node.op in ("union", "meet", "minus"):
+        return all(is_region(a) or a.op in ("rel", "list", "sym") for a in node.args)
+    return node.op in REGIONS or is_reals(node)

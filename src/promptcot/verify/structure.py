@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from promptcot.verify.answered import REGIONS, is_solved, names_all, repeats
+from promptcot.verify.answered import REGIONS, is_region, is_solved, names_all, repeats
 from promptcot.verify.exact import constant
 from promptcot.verify.judges import Judge, Open
 from promptcot.verify.relations import (
@@ -182,7 +182,7 @@ class _Comparison:
     # --- sets of reals
 
     def regions(self, a: Node, b: Node) -> bool:
-        if (a.op not in REGIONS and not is_reals(a)) or (b.op not in REGIONS and not is_reals(b)):
+        if not is_region(a) or not is_region(b):
             return False
         if a.op == b.op == "union" and len(a.args) == len(b.args) and self.any_order(a.args, b.args):
             return True
