@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,9 +270,8 @@ def adapted(model: str, settings: Training, state: dict[str, Any]) -> Any:
 
 
 def dataset(rows: Any, out: Path) -> Any:
-    """`rows` as every process can read it: TRL keeps files next to a dataset that all processes must find."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return rows
+    """`rows` on disk below `out`: every process finds them there, and the files that TRL and datasets keep beside a
+    dataset go with the training, not into the system's temporary directory."""
     from accelerate import PartialState
     from datasets import load_from_disk
 

@@ -60,7 +60,8 @@ def command(launch: Launch, folder: Path) -> list[str]:
     if launch.processes == 1:
         return [sys.executable, *here]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(launch.processes)]
-    return [sys.executable, *torchrun, *here]
+    # Without a place for its files torchrun makes one in the system's temporary directory, and leaves it there.
+    return [sys.executable, *torchrun, "--log-dir", str(folder / "torchrun"), *here]
 
 
 def _devices() -> int:
