@@ -70,8 +70,8 @@ def shut() -> None:
 class Server:
     """A launcher that was started and is ready; `close` ends it, and so do its garbage collection and our exit."""
 
-    def __init__(self, backend: Backend, hash_seed: int, folder: str = "/") -> None:
-        """Start it in `folder` (in a sandbox there is nothing to write to) and wait until it is ready.
+    def __init__(self, backend: Backend, hash_seed: int, folder: str = "") -> None:
+        """Start it and wait until it is ready. Without a sandbox it works in `folder`, and removes that at its end.
 
         Raises:
             UserError: it did not start, or could not prepare to confine its forks.
@@ -155,6 +155,7 @@ def _start(
     """The process and the number of the launcher in it."""
     words = [f"confine={backend.confine}", f"filter={backend.filter.hex()}"]
     words += [f"read={path}" for path in backend.readable]
+    words += [f"folder={folder}"] if folder else []
     heard, said = os.pipe()
     with open(heard, "rb", buffering=0) as hears:
         with open(said, "wb", buffering=0):
@@ -164,7 +165,7 @@ def _start(
                     stdin=control.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=complaints,
-                    cwd=folder,
+                    cwd=folder or "/",
                     env={} if backend.names_inner else {"PYTHONHASHSEED": hash_seed},
                     pass_fds=[said] if backend.names_inner else [],
                     start_new_session=True,
