@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from benchmarks.fuzz import untouched
 
 from promptcot.verify.sandbox import Choice, Limits, Run, run_program
 
@@ -213,7 +214,7 @@ ATTACKS = {**CONTROLLED, **UNCONTROLLED}
 def victim() -> Iterator[psutil.Process]:
     """A process of the same user, with a secret in its environment."""
     env = {**os.environ, "PROMPTCOT_TEST_SECRET": "x"}
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=env)
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], env=env)
     yield psutil.Process(process.pid)
     process.kill()
     process.wait()
@@ -267,9 +268,7 @@ def state(folder: Path, victim: psutil.Process) -> object:
         str(p): (p.lstat().st_mode, p.lstat().st_mtime_ns, p.lstat().st_nlink)
         for p in sorted(folder.rglob("*"))
     }
-    content = (folder / "secret").read_bytes()
-    limits = victim.rlimit(psutil.RLIMIT_NOFILE)
-    return files, content, victim.is_running(), victim.status(), victim.nice(), victim.cpu_affinity(), limits
+    return files, (folder / "secret").read_bytes(), untouched(victim)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
