@@ -22,6 +22,12 @@ def start(path: Path, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=env, cwd=ROOT, text=True, stderr=subprocess.PIPE)
 
 
+def on_its_own(folder: str) -> dict[str, str]:
+    """Variables for a Ray that keeps its files in `folder` (sockets: 107 characters at most), finds no cluster of others,
+    and looks at nobody else's memory."""
+    return {"RAY_TMPDIR": folder, "RAY_ADDRESS": "local", "RAY_memory_monitor_refresh_ms": "0"}
+
+
 def digests(path: Path) -> dict[str, str]:
     return {
         str(f.parent.relative_to(path)): json.loads(f.read_text())["digest"] for f in path.rglob("done.json")
