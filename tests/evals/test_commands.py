@@ -59,7 +59,7 @@ def test_alone_it_prints_a_table_and_writes_results_and_attempts(cli: Cli, tmp_p
     assert {r["problem_id"] for r in rows} == {f"aime24/{i}" for i in range(10)}
     again = cli(*scripted(tmp_path, "a"), completions={})
     assert again.returncode == 0, again.stderr
-    assert "rows/s" not in again.stderr  # finished: nothing is asked again
+    assert "10_evaluate/" not in again.stderr  # finished: nothing is asked again
     assert results(tmp_path / "a")["aime24"] == entry
     other = cli(*scripted(tmp_path, "a", "--max-tokens", "5"))
     assert other.returncode == 2
@@ -82,7 +82,7 @@ def test_a_recipe_does_the_same_and_so_does_the_word_run(cli: Cli, tmp_path: Pat
         done = cli(*words, recipe, "--run-dir", out, completions=key(4))
         assert done.returncode == 0, done.stderr
         assert results(out)["aime24"]["mean"] == 0.8
-    assert "rows/s" not in done.stderr
+    assert "10_evaluate/" not in done.stderr
     recipe.write_text("name: r\n")
     assert "missing key 'seeds'" in cli("evaluate", recipe).stderr
 

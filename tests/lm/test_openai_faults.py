@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.lm.faulty import FAULTS, LONGEST_S, Faulty, is_row, Mortal, Plan, Running
+from tests.lm.faulty import FAULTS, LONGEST_S, Faulty, Mortal, Plan, Running, is_row
 
 from promptcot.errors import UserError
 from promptcot.ids import row_seed
