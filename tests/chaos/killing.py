@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -25,9 +25,8 @@ from tests.chaos.gate import Gate, Progress
 ROOT = Path(__file__).parents[2]
 LONGEST_S = 1800.0  # a run in which nothing happens for so long hangs
 GONE_S = 300.0  # what a command started has ended so long after it
-SUBREAPER = (
-    36  # prctl: orphans of whatever is started here become children of this process, where they are seen
-)
+SUBREAPER = 36  # of prctl
+
 # How far each event brings a run.
 WEIGHTS = {"shard": 2, "commit": 2, "reply": 1, "step": 1, "model": 2, "done": 2, "export": 2}
 
@@ -100,9 +99,9 @@ class Served:
         self._place.close()
 
 
-def unbroken(command: Command, path: Path) -> Counter[str]:
-    """Run a command on the run directory `path` to its end; its progress by stage."""
-    found, seen = Counter[str](), set[str]()
+def unbroken(command: Command, path: Path) -> int:
+    """Run a command on the run directory `path` to its end; its progress."""
+    found, seen = 0, set[str]()
     with Gate(path) as gate, tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             command, env=environment(gate.environment()), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said
@@ -110,10 +109,21 @@ def unbroken(command: Command, path: Path) -> Counter[str]:
         while process.poll() is None:
             if progress := gate.next(within_s=0.1):
                 with progress:
-                    found[progress.stage] += weight(progress, seen)
+                    found += weight(progress, seen)
         said.seek(0)
         assert process.returncode == 0, said.read()
     return found
+
+
+@contextmanager
+def orphans() -> Iterator[None]:
+    """Those of whatever is started become children of this process, where they are seen."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(SUBREAPER, 0)
 
 
 def weight(progress: Progress, seen: set[str]) -> int:
@@ -137,7 +147,7 @@ class Started:
 
     def __init__(self, command: Command, env: Mapping[str, str]) -> None:
         self.command, self.harm = command, list[str]()
-        self.name = "helper" if "--shard" in command and "0/2" not in command else "driver"
+        self.name = "helper" if "1/2" in command else "driver"  # --shard
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True
@@ -181,16 +191,15 @@ class Killer:
         self._trouble: Trouble | None = None  # that has begun
         self._running: list[Started] = []
         self._most_committed = 0
-        ctypes.CDLL(None).prctl(SUBREAPER, 1)
         self.before = _children()
         self.cpu_before_s, self.started = _cpu_s(), time.monotonic()
 
-    def finish(self, commands: Sequence[Command], kills: int, progress: Counter[str]) -> None:
+    def finish(self, commands: Sequence[Command], kills: int, progress: int) -> None:
         """Run all of them to a good end, with `kills` kills on the way; unbroken they make this progress."""
-        each = 0.95 * progress.total() / kills
+        each = 0.95 * progress / kills
         self._progress, self._due = 0, [(n + self.rng.random()) * each for n in range(kills)]
         self._seen.clear()
-        with Gate(self.path) as gate:
+        with Gate(self.path) as gate, orphans():
             env = environment({**self.env, **gate.environment()})
             self._running = [Started(command, env) for command in commands]
             since = time.monotonic()

@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from tests.chaos import killing
 from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot, unbroken
+from tests.runner import line
 from tests.runner.conftest import on_its_own
 
 from promptcot.pocket.world import generate
@@ -42,11 +42,6 @@ def done(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(), cwd=ROOT, check=False, capture_output=True, text=True)
 
 
-def line(path: Path, runner: str = "local", shard: str = "0/1") -> list[str]:
-    """Every kind of step without a model (tests.runner.line)."""
-    return [sys.executable, "-m", "tests.runner.line", str(path), shard, runner, "2"]
-
-
 def same(path: Path, whole: Path) -> None:
     """What was killed on the way holds what an unbroken run holds, and no unfinished file."""
     assert digests(path) == digests(whole)
@@ -55,8 +50,8 @@ def same(path: Path, whole: Path) -> None:
 
 def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "killed"
-    progress = unbroken(line(whole), whole)
-    Killer(path, seed=5).finish([line(path)], 4, progress)
+    progress = unbroken(line.command(whole), whole)
+    Killer(path, seed=5).finish([line.command(path, workers=2)], 4, progress)
     same(path, whole)
 
 
@@ -84,10 +79,11 @@ def test_a_launched_training_of_two_processes_goes_on_whoever_of_them_is_killed(
         *SMALL, "em=null", "coldstart.training.epochs=8", "coldstart.training.checkpoint_steps=1",
         "coldstart.training.launch.processes=2",
     ]  # fmt: skip
-    for directory_ in (whole, path):
+    for folder in (whole, path):
         for stage in ("seeds", "annotate"):
-            command = [stage if word == "run" else str(word) for word in run(TINY, directory_, *two)]
-            assert done(command).returncode == 0
+            assert (
+                done([stage if word == "run" else word for word in run(TINY, folder, *two)]).returncode == 0
+            )
     killer = Killer(path, seed=2, only=["driver", "training", "launcher", "rank"])
     survives(killer, run(TINY, whole, *two), run(TINY, path, *two), kills=10, exports=0)
     assert {victim for _, victim in killer.kills} == {"driver", "training", "launcher", "rank"}
@@ -110,10 +106,10 @@ def test_two_members_on_one_directory_whoever_of_them_is_killed(tmp_path: Path) 
 def test_a_run_on_ray_survives_the_death_of_its_driver_and_of_its_workers(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'promptcot[ray]'")
     whole, path = tmp_path / "whole", tmp_path / "killed"
-    progress = unbroken(line(whole), whole)
+    progress = unbroken(line.command(whole), whole)
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(path, seed=6, survived=["worker", "training"], env=on_its_own(folder))
-        killer.finish([line(path, "ray")], 6, progress)
+        killer.finish([line.command(path, runner="ray", workers=2)], 6, progress)
     print(killer.summary())
     same(path, whole)
     assert {victim for _, victim in killer.kills} >= {"driver", "worker"}

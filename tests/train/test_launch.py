@@ -81,7 +81,7 @@ def test_the_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Pa
     processes = [psutil.Process(pid) for pid in started]
     (torchrun,) = psutil.Process(asked.pid).children()
     torchrun.kill()
-    _, alive = psutil.wait_procs(processes, timeout=60)
+    _, alive = psutil.wait_procs(processes, timeout=300)
     for process in alive:
         process.kill()
     assert not alive

@@ -25,6 +25,7 @@ from typing import Any, NoReturn, Self, TypeVar
 import psutil
 
 from promptcot.errors import UserError
+from promptcot.lm import managed
 from promptcot.records import Record
 from promptcot.runner.progress import Bar, Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, ShardJob, call_artifact, call_shard, start
@@ -65,6 +66,8 @@ class LocalRunner:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._close()
+        if kind is None:
+            managed.leave()
 
     def _close(self) -> None:
         if self._pool:
