@@ -137,7 +137,7 @@ class Trouble:
     """Something that is begun while a command works where it `fits`, makes it fail with `error`, and is ended again."""
 
     def __init__(
-        self, name: str, error: str, fits: Callable[[Path, str], bool], begin: Callable[[], None], end: Callable[[], None]
+        self, name: str, error: str, fits: Callable[[Progress], bool], begin: Callable[[], None], end: Callable[[], None]
     ) -> None:  # fmt: skip
         self.name, self.error, self.fits, self.begin, self.end = name, error, fits, begin, end
 
@@ -221,7 +221,7 @@ class Killer:
         """Do what is due at this moment."""
         stage = progress.stage
         self._progress += weight(progress, self._seen)
-        trouble = next((t for t in self.during if t.fits(self.path, stage)), None)
+        trouble = next((t for t in self.during if t.fits(progress)), None)
         if trouble and not self._trouble and not any(s.harm for s in self._running):
             trouble.begin()
             self._trouble = trouble

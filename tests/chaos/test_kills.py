@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chaos import killing
+from tests.chaos.gate import Progress
 from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot, unbroken
 from tests.runner import line
 from tests.runner.conftest import on_its_own
@@ -150,25 +150,23 @@ def test_a_server_that_is_killed_and_started_again_changes_no_label(tmp_path: Pa
         "seeds.count=8",
         "seeds.heldout=8",
     ]
-    with Served() as calm, Served() as server:
+    with Served() as server:
+        recipe = corridor(tmp_path, server)
         killer = Killer(path, seed=3, server=server, only=["server"])
-        unbroken, command = (
-            run(corridor(tmp_path, calm), whole, *sets),
-            run(corridor(tmp_path, server), path, *sets),
-        )
-        survives(killer, unbroken, command, kills=2)
+        survives(killer, run(recipe, whole, *sets), run(recipe, path, *sets), kills=2)
 
 
 @pytest.mark.chaos
 def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
-    with Served() as calm, Served() as server, disk(path.parent) as fills:
+    with Served() as server, disk(path.parent) as fills:
         killer = Killer(
             path, seed=11, most_delay_s=0.5, server=server, during=fills,
             between=damage(path, 10, 20, 30),
         )  # fmt: skip
-        command = run(corridor(tmp_path, server), path)
-        survives(killer, run(corridor(tmp_path, calm), whole), command, kills=47)
+        recipe = corridor(tmp_path, server)
+        command = run(recipe, path)
+        survives(killer, run(recipe, whole), command, kills=47)
         repair_what_is_named(command, path, "08_selfplay/solver1", digests(whole))
     stages, victims = ({k[n] for k in killer.kills} for n in (0, 1))
     assert victims >= {"driver", "worker", "training", "server"}
@@ -186,6 +184,7 @@ def survives(killer: Killer, whole: list[str], command: list[str], kills: int, e
     path, other = killer.path, directory(whole)
     killer.finish([command], kills, unbroken(whole, other))
     if exports:
+        killer.only = ["driver"]
         progress = unbroken(promptcot("export", other, "--to", "trl"), other)
         killer.finish([promptcot("export", path, "--to", "trl")], exports, progress)
         assert exported(path) == exported(other) != {}
@@ -243,13 +242,13 @@ def disk(folder: Path, size: str = "400m") -> Iterator[list[Trouble]]:
             while True:
                 f.write(b"x" * 4096)
 
-    def trouble(fits: Callable[[Path, str], bool]) -> Trouble:
+    def trouble(fits: Callable[[Progress], bool]) -> Trouble:
         return Trouble("full disk", "No space left on device", fits, fill, filler.unlink)
 
     try:
         yield [
-            trouble(lambda p, _: killing.committed(p) > 5 and not killing.trains(p)),
-            trouble(lambda p, stage: killing.trains(p) and stage == "em"),
+            trouble(lambda now: now.kind == "commit" and now.stage == "annotate"),
+            trouble(lambda now: now.kind == "step" and now.stage == "em"),
         ]
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False)
