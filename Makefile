@@ -1,6 +1,8 @@
 # make demo   the whole method on the packaged world and model; writes runs/pocket
 # make test   everything the tests need, then the tests
+# make fast   the tests that need no model, training, server, browser or sandbox: less than a minute
 # make check  formatter, linter, type checker only
+# make fix    formatted, and mended what the linter can mend
 # make docs   the pages as a site, in site/; warnings are errors
 # make dist   wheel and sdist in dist/, each installed into an empty environment, where the tiny recipe runs
 # make e2e-vllm  a real vLLM (on the CPU, 3 GB, in an environment of its own) against the models in process
@@ -12,11 +14,12 @@ VENV := .venv
 VLLM := .venv-vllm
 LLAMA := .venv-llama
 BIN := $(VENV)/bin
+PYTHON_FILES := src tests examples benchmarks docs
 export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check docs dist e2e-vllm e2e-llama-cpp setup sandbox browser clean
+.PHONY: demo test fast check fix docs dist e2e-vllm e2e-llama-cpp setup sandbox browser clean
 
 demo: setup sandbox
 	$(BIN)/promptcot demo --run-dir runs/pocket
@@ -24,10 +27,17 @@ demo: setup sandbox
 test: check sandbox browser
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
+fast: setup
+	$(BIN)/python -m pytest --fast -n logical --dist loadfile
+
 check: setup
-	$(BIN)/ruff format --check src tests examples benchmarks docs
-	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/mypy
+
+fix: setup
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
+	$(BIN)/ruff format $(PYTHON_FILES)
 
 docs: setup
 	$(BIN)/python docs/build.py

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,9 +141,14 @@ class Bait(NamedTuple):
     def state(self) -> object:
         """Everything a program could have changed."""
         files = {p.name: (p.read_bytes(), p.lstat().st_mode) for p in sorted(self.folder.iterdir())}
-        victim = self.victim
-        limits = victim.rlimit(psutil.RLIMIT_NOFILE)
-        return files, victim.is_running(), victim.status(), victim.nice(), victim.cpu_affinity(), limits
+        return files, untouched(self.victim)
+
+
+def untouched(process: psutil.Process) -> object:
+    """What signals and other calls change of a process; whether it sleeps just now is no such thing."""
+    stands = process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE)
+    limits = process.rlimit(psutil.RLIMIT_NOFILE)
+    return process.is_running(), stands, process.nice(), process.cpu_affinity(), limits
 
 
 def random_program(rng: random.Random, bait: Bait) -> str:
@@ -157,21 +164,36 @@ def random_program(rng: random.Random, bait: Bait) -> str:
 
 
 def standing() -> tuple[set[str], set[str], set[str]]:
-    """Processes below this one, its descriptors, temporary files."""
+    """Processes below this one, its descriptors, its temporary files."""
     children = {str(process.pid) for process in psutil.Process().children(recursive=True)}
     return children, set(os.listdir("/proc/self/fd")), set(os.listdir(tempfile.gettempdir()))
+
+
+@contextmanager
+def own_temporary_directory() -> Iterator[None]:
+    """Temporary files of this process go where nobody else puts any."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def programs(count: int, seed: int) -> bool:
     """Run random programs, print how they ended; True if nothing was found."""
     usable = [name for name in CONFINED if not probe(name).why]
-    with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        own_temporary_directory(),
+        tempfile.TemporaryDirectory() as name,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
         (Path(name) / "secret").write_text(SECRET)
         env = {**os.environ, "SECRET": SECRET}
-        victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99999)"], env=env)
+        victim = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], env=env)
         try:
             bait = Bait(Path(name), psutil.Process(victim.pid), server.getsockname()[1])
-            time.sleep(0.5)  # until it sleeps
             return bool(usable) and _programs(count, seed, usable, bait, server)
         finally:
             victim.kill()

@@ -17,8 +17,7 @@ def main(report: Path) -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
-        page.goto(report.resolve().as_uri())
-        page.locator("#headline").evaluate("section => section.scrollIntoView()")
+        page.goto(f"{report.resolve().as_uri()}#headline")
         page.screenshot(path=Path(__file__).with_name("report.png"))
         browser.close()
 

@@ -173,14 +173,16 @@ def demo(
 def _summary(path: Path, quiet: bool) -> None:
     import json
 
+    from promptcot.terminal import say
+
     if quiet or not (path / "report.json").exists():
         return
     report = json.loads((path / "report.json").read_text())
-    print(
+    say(
         f"\n{report['run']}: finished in {report['wall_s']:.0f} s, at most {report['peak_rss_mb']:.0f} MB of memory"
     )
     for line in report["headline"]:
-        print(f"  {'+' if line['good'] else '-' if line['good'] is False else ' '} {line['text']}")
+        say(f"  {'+' if line['good'] else '-' if line['good'] is False else ' '} {line['text']}")
     print(f"Report: {path / 'report.html'} (numbers: {path / 'report.json'})")
 
 

@@ -105,7 +105,7 @@ def _run(ctx: Context, stages: Sequence[str]) -> None:
         if name in ("analyze", "report") and not ctx.run.team.leads:
             continue  # whole tables into one file: the leader's
         ctx.clock.enter(name)
-        ctx.reporter.line(f"[bold]{name}[/bold]")
+        ctx.reporter.line(name, bold=True)
         before = len(finished_steps(ctx.run.path))
         stage(name)(ctx)
         if ctx.clock.worked or len(finished_steps(ctx.run.path)) > before:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from promptcot.errors import UserError
+from promptcot.terminal import console
 
 
 class DefaultToRun(TyperGroup):
@@ -147,12 +148,10 @@ def _benchmarks(
 
 
 def _show(path: Path) -> None:
-    from rich.console import Console
-
     from promptcot.evals import show
     from promptcot.evals.results import read_results
 
-    show.results(read_results(path), Console())
+    show.results(read_results(path), console())
     print(f"Numbers: {path / 'results.json'}; attempts: {path / '10_evaluate'}")
 
 
@@ -163,8 +162,6 @@ def compare(
     json_: JsonOption = False,
 ) -> None:  # fmt: skip
     """Models side by side, with paired differences to the first."""
-    from rich.console import Console
-
     from promptcot.evals import compare as study
     from promptcot.evals import show
 
@@ -172,7 +169,7 @@ def compare(
     if json_:
         print(json.dumps(found, indent=1))
     else:
-        show.comparison(found, Console())
+        show.comparison(found, console())
 
 
 @app.command()
@@ -183,8 +180,6 @@ def study(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """A recipe under several settings and seeds: scaling curves, ablations. Writes DIR/study.json."""
-    from rich.console import Console
-
     from promptcot import study as several
     from promptcot.evals import show
 
@@ -192,7 +187,7 @@ def study(
     if json_:
         print(json.dumps(found, indent=1))
     elif not quiet:
-        show.study(found, Console())
+        show.study(found, console())
         print(f"Numbers: {out / 'study.json'}")
 
 

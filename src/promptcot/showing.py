@@ -15,6 +15,7 @@ from promptcot.rundir import finished_steps, saved_recipe
 from promptcot.runner.clock import Clock
 from promptcot.shards import Damaged, files_of, read_log, read_parquet
 from promptcot.store import tree_digest
+from promptcot.terminal import console, say, table
 
 VOLATILE = ("11_analyze", "12_report")  # they hold times
 
@@ -50,15 +51,16 @@ def overview(run: Path, as_json: bool) -> None:
     _table(
         f"{recipe.name} ({run})", ("step", "in", "out", "rejected", "seconds", "tokens", "requests"),
         [
-            (s["step"], f"{s['rows_in']:,}", f"{s['rows_out']:,}", f"{s['rejected']}{_why(s['reasons'])}",
-             f"{s['seconds']:.1f}", f"{tokens_of(s['usage'] or {}):,}", _requests(s["usage"] or {}))
+            (s["step"], f"{s['rows_in']:,}", f"{s['rows_out']:,}", f"{s['rejected']:,}", f"{s['seconds']:,.1f}",
+             f"{tokens_of(s['usage'] or {}):,}", _requests(s["usage"] or {}))
             for s in steps
         ],
+        [f"{s['step']}: {note}" for s in steps for note in _notes(s)],
     )  # fmt: skip
     kept = kept_problems(finished)
     _table(
-        f"Cost; {kept} problems kept" if kept else "Cost; no problem kept yet",
-        ("stage", "wall", "workers", "engines idle", "requests", "tokens", "tokens per kept", "seconds per kept"),
+        f"Cost; {kept:,} problems kept" if kept else "Cost; no problem kept yet",
+        ("stage", "wall", "workers", "engines\nidle", "requests", "tokens", "tokens\nper kept", "seconds\nper kept"),
         [
             (s["stage"], f"{s['wall_s']:,.1f} s", f"{s['worker_s']:,.1f} s",
              "-" if s["idle_share"] is None else f"{s['idle_share']:.0%}", _requests(s), f"{tokens_of(s):,}",
@@ -69,32 +71,36 @@ def overview(run: Path, as_json: bool) -> None:
 
 
 def _requests(usage: dict[str, int]) -> str:
-    """Requests to servers, with how many were repeated, given up, or answered without their seed."""
-    more = ", ".join(
-        f"{usage[kind]:,} {kind}" for kind in ("retries", "failed", "unseeded") if usage.get(kind)
-    )
-    return f"{usage['requests']:,}" + (f" ({more})" if more else "") if usage.get("requests") else ""
+    return f"{usage['requests']:,}" if usage.get("requests") else ""
 
 
-def _why(reasons: dict[str, int] | None) -> str:
-    why = ", ".join(f"{n} {r}" for r, n in (reasons or {}).items())
-    return f" ({why})" if why else ""
+def _notes(step: dict[str, Any]) -> Iterator[str]:
+    """Rejects by reason; how many requests were repeated, given up, or answered without their seed."""
+    usage = step["usage"] or {}
+    counts = {
+        "rejected": step["reasons"] or {},
+        "requests": {k: usage[k] for k in ("retries", "failed", "unseeded") if usage.get(k)},
+    }
+    for what, found in counts.items():
+        if found:
+            yield f"{what}: " + ", ".join(f"{n:,} {reason}" for reason, n in found.items())
 
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:,.2f}"
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for n, column in enumerate(columns):
-        table.add_column(column, justify="right" if n else "left")
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
+) -> None:
+    shown = table(columns)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        shown.add_row(*row)
+    say(title, style="bold")
+    console().print(shown)
+    for note in notes:
+        say(note)
+    print()
 
 
 def check(run: Path) -> bool:

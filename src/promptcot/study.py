@@ -78,7 +78,7 @@ def run(path: Path, directory: Path, quiet: bool) -> dict[str, Any]:
     for (seed, arm), recipe in recipes.items():
         base = str(directory / f"seed-{seed}" / first)
         reporter = Reporter(quiet=quiet)
-        reporter.line(f"[bold]seed {seed}, arm {arm}[/bold]")
+        reporter.line(f"seed {seed}, arm {arm}", bold=True)
         try:
             execute(recipe, recipe.stages(), reporter, base, None if arm == first else arm)
         except UserError as e:

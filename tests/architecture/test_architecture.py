@@ -36,7 +36,7 @@ AT_THE_TOP = {
 }  # imported lazily themselves
 # A room may import the rooms to its left in this order, and itself.
 LAYERS = [
-    {"errors", "ids"},
+    {"errors", "ids", "terminal"},
     {"records"},
     {"lm", "verify"},
     {"settings"},

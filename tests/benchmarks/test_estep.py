@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "estep.py"
 
 
+@pytest.mark.slow
 def test_the_sides_draw_from_one_distribution_and_scores_are_exact() -> None:
     small = ["--problems", "16", "--k", "4", "--rounds", "1", "--steps", "6", "--max-tokens", "8", "--sides"]
     command = [sys.executable, str(SCRIPT), *small, "per problem", "batched"]

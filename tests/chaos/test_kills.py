@@ -1,4 +1,4 @@
-"""kill -9 at random moments; the same command again gives the same rows as an uninterrupted run."""
+"""kill -9 in the middle of any progress; the same command again gives the same rows as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import random
 import re
 import shutil
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
-from tests.chaos import killing
-from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot
+from tests.chaos.gate import Progress
+from tests.chaos.killing import ROOT, Killer, Served, Trouble, digests, environment, promptcot, unbroken
+from tests.runner import line
+from tests.runner.conftest import on_its_own
 
 from promptcot.pocket.world import generate
 
@@ -41,34 +42,77 @@ def done(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(), cwd=ROOT, check=False, capture_output=True, text=True)
 
 
-def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
-    def command(path: Path, pause: str) -> list[str]:
-        return [sys.executable, "-m", "tests.runner.line", str(path), "0/1", "local", "2", pause]
+def same(path: Path, whole: Path) -> None:
+    """What was killed on the way holds what an unbroken run holds, and no unfinished file."""
+    assert digests(path) == digests(whole)
+    assert not [*path.rglob(".*.tmp*")]
 
-    assert done(command(tmp_path / "whole", "0")).returncode == 0
-    killer = Killer(seed=5, most_changes=8, most_delay_s=0.2)
-    killer.finish(command(tmp_path / "killed", "0.05"), tmp_path / "killed", kills=4)
-    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
-    assert killer.kills.total() >= 3, killer.kills
+
+def test_a_line_of_steps_survives_many_kills(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    progress = unbroken(line.command(whole), whole)
+    Killer(path, seed=5).finish([line.command(path, workers=2)], 4, progress)
+    same(path, whole)
 
 
 @pytest.mark.slow
 def test_killed_anywhere_and_started_again_real_models_give_the_same_rows(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "killed"
-    assert done(run(TINY, whole, *SMALL)).returncode == 0
-    killer = Killer(seed=7, most_changes=8, most_delay_s=1.0)
-    killer.finish(run(TINY, path, *SMALL), path, kills=2)
-    assert digests(path) == digests(whole)
-    assert killer.kills.total() == 2
+    progress = unbroken(run(TINY, whole, *SMALL), whole)
+    Killer(path, seed=7).finish([run(TINY, path, *SMALL)], 2, progress)
+    same(path, whole)
 
 
 @pytest.mark.chaos
 def test_killed_anywhere_and_started_again_real_models_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
     with disk(path.parent) as fills:
-        killer = Killer(seed=7, most_changes=8, most_delay_s=1.0, during=fills, between=damage(path, 1, 2, 3))
+        killer = Killer(path, seed=7, during=fills, between=damage(path, 1, 2, 3))
         survives(killer, run(TINY, whole, *SMALL), run(TINY, path, *SMALL), kills=3)
         repair_what_is_named(run(TINY, path, *SMALL), path, "04_em/q1", digests(whole))
+
+
+@pytest.mark.chaos
+def test_a_launched_training_of_two_processes_goes_on_whoever_of_them_is_killed(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    two = [
+        *SMALL, "em=null", "coldstart.training.epochs=8", "coldstart.training.checkpoint_steps=1",
+        "coldstart.training.launch.processes=2",
+    ]  # fmt: skip
+    for folder in (whole, path):
+        for stage in ("seeds", "annotate"):
+            assert (
+                done([stage if word == "run" else word for word in run(TINY, folder, *two)]).returncode == 0
+            )
+    killer = Killer(path, seed=2, only=["driver", "training", "launcher", "rank"])
+    survives(killer, run(TINY, whole, *two), run(TINY, path, *two), kills=10, exports=0)
+    assert {victim for _, victim in killer.kills} == {"driver", "training", "launcher", "rank"}
+
+
+@pytest.mark.chaos
+def test_two_members_on_one_directory_whoever_of_them_is_killed(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    progress = unbroken(run(TINY, whole, *SMALL), whole)
+    members = [[*run(TINY, path, *SMALL), "--shard", f"{i}/2"] for i in range(2)]
+    killer = Killer(path, seed=4)
+    killer.finish(members, 8, progress)
+    print(killer.summary())
+    same(path, whole)
+    assert not [*path.rglob("by-*")]
+    assert {victim for _, victim in killer.kills} >= {"driver", "helper", "worker"}
+
+
+@pytest.mark.chaos
+def test_a_run_on_ray_survives_the_death_of_its_driver_and_of_its_workers(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'promptcot[ray]'")
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    progress = unbroken(line.command(whole), whole)
+    with tempfile.TemporaryDirectory() as folder:
+        killer = Killer(path, seed=6, survived=["worker", "training"], env=on_its_own(folder))
+        killer.finish([line.command(path, runner="ray", workers=2)], 6, progress)
+    print(killer.summary())
+    same(path, whole)
+    assert {victim for _, victim in killer.kills} >= {"driver", "worker"}
 
 
 def corridor(folder: Path, server: Served) -> Path:
@@ -106,25 +150,23 @@ def test_a_server_that_is_killed_and_started_again_changes_no_label(tmp_path: Pa
         "seeds.count=8",
         "seeds.heldout=8",
     ]
-    with Served() as calm, Served() as server:
-        killer = Killer(seed=3, most_changes=3, most_delay_s=0.2, server=server, only=["server"])
-        unbroken, command = (
-            run(corridor(tmp_path, calm), whole, *sets),
-            run(corridor(tmp_path, server), path, *sets),
-        )
-        survives(killer, unbroken, command, kills=2)
+    with Served() as server:
+        recipe = corridor(tmp_path, server)
+        killer = Killer(path, seed=3, server=server, only=["server"])
+        survives(killer, run(recipe, whole, *sets), run(recipe, path, *sets), kills=2)
 
 
 @pytest.mark.chaos
 def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> None:
     whole, path = tmp_path / "whole", tmp_path / "disk" / "r"
-    with Served() as calm, Served() as server, disk(path.parent) as fills:
+    with Served() as server, disk(path.parent) as fills:
         killer = Killer(
-            seed=11, most_changes=3, most_delay_s=0.5, server=server, during=fills,
-            between=damage(path, 10, 20, 30), most_in_a_stage=18,
+            path, seed=11, most_delay_s=0.5, server=server, during=fills,
+            between=damage(path, 10, 20, 30),
         )  # fmt: skip
-        command = run(corridor(tmp_path, server), path)
-        survives(killer, run(corridor(tmp_path, calm), whole), command, kills=47)
+        recipe = corridor(tmp_path, server)
+        command = run(recipe, path)
+        survives(killer, run(recipe, whole), command, kills=47)
         repair_what_is_named(command, path, "08_selfplay/solver1", digests(whole))
     stages, victims = ({k[n] for k in killer.kills} for n in (0, 1))
     assert victims >= {"driver", "worker", "training", "server"}
@@ -137,19 +179,17 @@ def test_fifty_kills_over_the_whole_corridor_leave_no_trace(tmp_path: Path) -> N
     }  # later ones get what is left of the kills
 
 
-def survives(killer: Killer, whole: list[str], command: list[str], kills: int) -> None:
-    """`command` with `kills` kills, and three more in its export, ends as `whole`, which runs undisturbed beside it."""
-    unbroken = subprocess.Popen(whole, env=environment())
-    killer.before[unbroken.pid] = psutil.Process(unbroken.pid)
-    killer.finish(command, directory(command), kills)
-    assert unbroken.wait() == 0
-    exports = [promptcot("export", directory(c), "--to", "trl") for c in (whole, command)]
-    killer.finish_writing(exports[0], exports[1], kills=3)
+def survives(killer: Killer, whole: list[str], command: list[str], kills: int, exports: int = 3) -> None:
+    """`command` with `kills` kills, and more in its export, ends as the unbroken `whole`."""
+    path, other = killer.path, directory(whole)
+    killer.finish([command], kills, unbroken(whole, other))
+    if exports:
+        killer.only = ["driver"]
+        progress = unbroken(promptcot("export", other, "--to", "trl"), other)
+        killer.finish([promptcot("export", path, "--to", "trl")], exports, progress)
+        assert exported(path) == exported(other) != {}
     print(killer.summary())
-    assert digests(directory(command)) == digests(directory(whole))
-    assert exported(directory(command)) == exported(directory(whole))
-    assert not [*directory(command).rglob(".*.tmp*")]
-    assert killer.kills.total() >= kills + 3
+    same(path, other)
 
 
 def directory(command: list[str]) -> Path:
@@ -202,13 +242,13 @@ def disk(folder: Path, size: str = "400m") -> Iterator[list[Trouble]]:
             while True:
                 f.write(b"x" * 4096)
 
-    def trouble(fits: Callable[[Path], bool]) -> Trouble:
+    def trouble(fits: Callable[[Progress], bool]) -> Trouble:
         return Trouble("full disk", "No space left on device", fits, fill, filler.unlink)
 
     try:
         yield [
-            trouble(lambda p: killing.committed(p) > 5 and not killing.training(p)),
-            trouble(lambda p: killing.training(p) and killing.stage_at_work(p) == "em"),
+            trouble(lambda now: now.kind == "commit" and now.stage == "annotate"),
+            trouble(lambda now: now.kind == "step" and now.stage == "em"),
         ]
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False)

@@ -73,11 +73,11 @@ def ports() -> Iterator[dict[str, str]]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        closed = free.getsockname()[1]
-    yield {"{port}": str(server.server_address[1]), "{closed}": str(closed)}
+    with socket.socket() as taken:  # so that nobody else listens there meanwhile
+        taken.bind(("127.0.0.1", 0))
+        yield {"{port}": str(server.server_address[1]), "{closed}": str(taken.getsockname()[1])}
     server.shutdown()
+    server.server_close()
 
 
 def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.chaos.killing import Killer, promptcot
 from tests.evals import replay
-from tests.evals.conftest import Cli, environment, results
+from tests.evals.conftest import Cli, results
 from tests.evals.test_elo import DATA as ELO
 from tests.evals.test_elo import needs_data
 
@@ -60,7 +56,7 @@ def test_alone_it_prints_a_table_and_writes_results_and_attempts(cli: Cli, tmp_p
     assert {r["problem_id"] for r in rows} == {f"aime24/{i}" for i in range(10)}
     again = cli(*scripted(tmp_path, "a"), completions={})
     assert again.returncode == 0, again.stderr
-    assert "rows/s" not in again.stderr  # finished: nothing is asked again
+    assert "10_evaluate/" not in again.stderr  # finished: nothing is asked again
     assert results(tmp_path / "a")["aime24"] == entry
     other = cli(*scripted(tmp_path, "a", "--max-tokens", "5"))
     assert other.returncode == 2
@@ -83,7 +79,7 @@ def test_a_recipe_does_the_same_and_so_does_the_word_run(cli: Cli, tmp_path: Pat
         done = cli(*words, recipe, "--run-dir", out, completions=key(4))
         assert done.returncode == 0, done.stderr
         assert results(out)["aime24"]["mean"] == 0.8
-    assert "rows/s" not in done.stderr
+    assert "10_evaluate/" not in done.stderr
     recipe.write_text("name: r\n")
     assert "missing key 'seeds'" in cli("evaluate", recipe).stderr
 
@@ -91,18 +87,8 @@ def test_a_recipe_does_the_same_and_so_does_the_word_run(cli: Cli, tmp_path: Pat
 def test_killed_and_started_again_the_rows_are_the_same(cli: Cli, tmp_path: Path) -> None:
     small = ["--set", "run.shard_rows=2", "--quiet"]
     assert cli(*scripted(tmp_path, "whole", *small), completions=key(4)).returncode == 0
-    command = [sys.executable, "-m", "promptcot.cli", *map(str, scripted(tmp_path, "killed", *small))]
-    slow = environment(REPLAY_KEY=str(tmp_path / "key.json"), REPLAY_DELAY_S="0.1")
-    process = subprocess.Popen(command, env=slow)
-    commits = tmp_path / "killed" / "10_evaluate" / "model.aime24" / "commits.jsonl"
-    while not commits.exists() and process.poll() is None:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = commits.read_bytes()
-    assert 0 < before.count(b"\n") < 10
-    assert cli(*scripted(tmp_path, "killed", *small), completions=key(4)).returncode == 0
-    assert commits.read_bytes().startswith(before)
+    killer = Killer(tmp_path / "killed", seed=1, env={"REPLAY_KEY": str(tmp_path / "key.json")})
+    killer.finish([promptcot(*scripted(tmp_path, "killed", *small))], kills=3, progress=40)  # ten shards
     digests = [cli("show", tmp_path / name, "--digest", "--json").stdout for name in ("whole", "killed")]
     assert digests[0] == digests[1]
     assert results(tmp_path / "whole") == results(tmp_path / "killed")

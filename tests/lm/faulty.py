@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 Body = dict[str, Any]
+LONGEST_S = 60.0
 
 # For the n-th request (from 0) with this body: the name of a fault, or None for a good answer.
 Plan = Callable[[Body, int], str | None]
@@ -68,10 +69,14 @@ class Seen:
 
 @dataclass
 class Faulty:
-    """Answers chats and completions with `answer(body)`, except where `plan` names a fault."""
+    """Answers chats and completions with `answer(body)`, except where `plan` names a fault.
+
+    together: No row is answered before so many were here at a time (or LONGEST_S have passed).
+    """
 
     plan: Plan = lambda body, n: None
     delay_s: float = 0.0
+    together: int = 0
     healthy: bool = True
     sick: int = 0  # times that /health still says no
     seen: list[Seen] = field(default_factory=list)
@@ -99,6 +104,8 @@ class Faulty:
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
         try:
+            if is_row(body):
+                await until(lambda: self.most_inside >= self.together)
             await asyncio.sleep(self.delay_s)
             fault = self.plan(body, n)
             return await (FAULTS[fault](request, body) if fault else _good(request, body))
@@ -108,30 +115,53 @@ class Faulty:
 
 @dataclass
 class Mortal(Faulty):
-    """Goes down, with all that it is at, when it is asked something `deadly`; back after some questions for its health."""
+    """Goes down, with all that it is at, when it is asked something `deadly`; back after some questions for its health.
+
+    first_with: The first time with so many rows, none of which is answered.
+    """
 
     deadly: Callable[[Body], bool] = lambda body: False
     dies_after_s: float = 0.0
+    first_with: int = 0
     deaths: int = 0
     held: set[Any] = field(default_factory=set)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
         self.held.add(request.transport)
         try:
-            if self.deadly(await request.json()):
+            if self.deadly(body):
+                await until(lambda: self.deaths or len(self.held) >= self.first_with)
                 await asyncio.sleep(self.dies_after_s)  # the others are under way
                 self.deaths, self.sick = self.deaths + 1, 2
                 for transport in self.held:
                     transport.abort()
+            elif self.first_with and is_row(body):
+                await until(lambda: self.deaths)
             return await super()._answer(request)
         finally:
             self.held.discard(request.transport)
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for something that comes, or for LONGEST_S."""
+    ends = time.monotonic() + LONGEST_S
+    while not true() and time.monotonic() < ends:
+        await asyncio.sleep(0.001)
+
+
+def prompt_of(body: Body) -> str:
+    return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
+
+
+def is_row(body: Body) -> bool:
+    """Whether it is a row of the tests (`row 3 ...`), and no probe."""
+    return "row " in prompt_of(body)
+
+
 def said(body: Body) -> str:
     """What the server answers: the prompt and the seed, so that a test sees whose answer it got."""
-    prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
-    return f"{prompt}#{body['seed']}"
+    return f"{prompt_of(body)}#{body['seed']}"
 
 
 def reply(body: Body, **change: Any) -> Body:

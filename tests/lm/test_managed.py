@@ -41,7 +41,7 @@ def launch(key: str, started: Path, beside: int = 1, code: str = SERVER) -> Laun
     def command(port: int) -> Sequence[str]:
         return [sys.executable, "-c", code, str(port), str(started)]
 
-    return Launch(key, command, beside=beside, start_s=30.0)
+    return Launch(key, command, beside=beside, start_s=300.0)
 
 
 def pids(started: Path) -> list[int]:
@@ -95,17 +95,23 @@ from promptcot.lm import managed
 import tempfile
 tempfile.tempdir = sys.argv[1]
 managed.multiprocessing.parent_process = lambda: type("Driver", (), dict(pid=int(sys.argv[2])))
+if len(sys.argv) > 4:
+    sleep = time.sleep
+    def waits(seconds):
+        print("waits", flush=True)
+        time.sleep = sleep
+    time.sleep = waits
 with managed.lease(launch(sys.argv[3], Path(sys.argv[1]) / sys.argv[3])) as url:
     print(url, flush=True)
     sys.stdin.readline()
 """
 
 
-def worker(folder: Path, key: str) -> subprocess.Popen[str]:
-    """A worker of this process: it holds a lease until it is sent a line."""
+def worker(folder: Path, key: str, *told: str) -> subprocess.Popen[str]:
+    """A worker of this process: it holds a lease until it is sent a line. `told`: it says when it first waits."""
     code = WORKER.format(root=str(Path(__file__).parents[2]))
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), str(os.getpid()), key],
+        [sys.executable, "-c", code, str(folder), str(os.getpid()), key, *told],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -135,8 +141,8 @@ def test_workers_share_a_server_and_it_goes_with_the_one_that_started_it_however
 def test_a_server_that_another_worker_is_asking_is_not_ended_before_it_has_answered(tmp_path: Path) -> None:
     busy = worker(tmp_path, "first")
     assert said(busy).startswith("http")
-    waits = worker(tmp_path, "second")
-    time.sleep(1.0)
+    waits = worker(tmp_path, "second", "told")
+    assert said(waits) == "waits\n"
     assert all(alive(pid) for pid in pids(tmp_path / "first"))
     assert not (tmp_path / "second").exists()
     # The first one's keeper goes with its worker, so the worker is only told to give the lease up and waits itself.
@@ -176,3 +182,17 @@ def test_folders_of_drivers_that_are_gone_are_removed(tmp_path: Path) -> None:
     managed.place().rmdir()
     managed.place()
     assert not old.exists()
+
+
+def test_a_driver_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
+    with lease(launch("a", tmp_path / "started")):
+        pass
+    here, root = managed.place(), managed.place().parent
+    other = root / "1-of-another-driver"
+    other.mkdir()
+    stop_idle()
+    for gone in (here, root):
+        managed.leave()
+        assert not gone.exists()
+        if other.exists():
+            other.rmdir()

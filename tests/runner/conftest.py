@@ -1,25 +1,18 @@
-"""The line of steps (`tests.runner.line`) as processes, and its digests when one process does it alone."""
+"""The digests of the line of steps (`tests.runner.line`) when one process does it alone; a Ray that is nobody else's."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.runner import line
 
-ROOT = Path(__file__).parents[2]
 
-
-def start(path: Path, *args: str) -> subprocess.Popen[str]:
-    """One process of the line: DIR [i/n] [runner] [workers] [pause_s]."""
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    command = [sys.executable, "-m", "tests.runner.line", str(path), *args]
-    return subprocess.Popen(command, env=env, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+def on_its_own(folder: str) -> dict[str, str]:
+    """Variables for a Ray that keeps its files in `folder` (sockets: 107 characters at most), finds no cluster of others,
+    and looks at nobody else's memory."""
+    return {"RAY_TMPDIR": folder, "RAY_ADDRESS": "local", "RAY_memory_monitor_refresh_ms": "0"}
 
 
 def digests(path: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,7 +101,7 @@ def test_a_worker_that_died_between_two_calls_is_named(tmp_path: Path) -> None:
         with pytest.raises(BrokenProcessPool):
             pool.submit(os._exit, 1).result()
         with pytest.raises(UserError, match="a worker process died"):
-            runner.map(step, line.build()[1], partial(line.upper, pause_s=0.0))
+            runner.map(step, line.build()[1], line.upper)
 
 
 def test_engine_time_is_that_of_sampling_and_scoring() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
-import time
 from pathlib import Path
 
 import pytest
-from tests.runner.conftest import digests, start
+from tests.chaos.killing import Killer, digests, unbroken
+from tests.runner import line
 
 from promptcot import team as team_module
 from promptcot.errors import UserError
@@ -17,24 +16,13 @@ from promptcot.store import Step
 from promptcot.team import Team, parse_shard
 
 
-def committed(path: Path) -> int:
-    return sum(f.read_bytes().count(b"\n") for f in path.rglob("commits.jsonl"))
-
-
-def test_shards_give_the_rows_of_one_process_whoever_is_killed(tmp_path: Path, alone: dict[str, str]) -> None:
-    path, rng = tmp_path / "r", random.Random(3)
-    members = [start(path, f"{i}/2", "local", "1", "0.1") for i in range(2)]
-    for victim, cut in ((1, 4), (0, 8)):  # of 14 commits before the training
-        deadline = time.monotonic() + 120
-        while committed(path) < cut and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0, 0.2))
-        members[victim].kill()
-        members[victim].wait()
-    assert "04_em/solved" not in digests(path)
-    members = [start(path, f"{i}/2", "local", "1", "0.05") for i in range(2)]
-    assert [m.wait() for m in members] == [0, 0], [m.stderr.read() for m in members if m.stderr]
-    assert digests(path) == alone
+def test_shards_give_the_rows_of_one_process_whoever_is_killed(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "r"
+    progress = unbroken(line.command(whole), whole)
+    killer = Killer(path, seed=3, only=["driver", "helper"])
+    killer.finish([line.command(path, f"{i}/2") for i in range(2)], 4, progress)
+    assert {victim for _, victim in killer.kills} == {"driver", "helper"}
+    assert digests(path) == digests(whole)
     assert not list(path.rglob("by-*"))  # what the helpers made is in the tables
 
 

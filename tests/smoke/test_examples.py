@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -24,6 +26,7 @@ def test_verify_answer_tells_right_from_wrong_and_from_none() -> None:
     assert lines[8] == "vote: 12 with 3 of 5, margin 2"
 
 
+@pytest.mark.slow
 def test_score_rationale_keeps_the_one_with_the_largest_sum() -> None:
     lines = output("score_rationale.py").splitlines()
     sums = {line.split("  ")[-1]: float(line.split("sum")[1].split()[0]) for line in lines[:-1]}

@@ -29,7 +29,7 @@ def base_url() -> Iterator[str]:
     assert found is not None
     yield found[0]
     server.terminate()
-    assert server.wait(20) is not None
+    assert server.wait(300) is not None
 
 
 def commands(heading: str) -> list[list[str]]:

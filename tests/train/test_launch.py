@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from promptcot.train.dpo import dpo
 from promptcot.train.sft import sft
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'promptcot[train]'")
-from tests.train.small import BASE, START, attempts, both, id_pairs, refuse, rows  # noqa: E402
+from tests.train.small import BASE, START, attempts, both, dies, id_pairs, refuse, rows  # noqa: E402
 
 
 def test_two_processes_give_the_losses_and_the_weights_of_one(tmp_path: Path) -> None:
@@ -34,6 +36,9 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(tmp_path: Path) ->
         a, b = (load(str(tmp_path / name))[0].state_dict() for name in (kind, alone))
         assert max(float((a[k] - b[k]).abs().max()) for k in b) < 1e-5
     assert not (tmp_path / ".launch").exists()
+    for kind in ("ddp", "fsdp2"):  # what the driver shows of its progress
+        state = json.loads((tmp_path / kind / "progress.json").read_text())
+        assert state["step"] == state["steps"] > 1
 
 
 @pytest.mark.slow
@@ -81,11 +86,18 @@ def test_the_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Pa
     processes = [psutil.Process(pid) for pid in started]
     (torchrun,) = psutil.Process(asked.pid).children()
     torchrun.kill()
-    _, alive = psutil.wait_procs(processes, timeout=60)
+    _, alive = psutil.wait_procs(processes, timeout=300)
     for process in alive:
         process.kill()
     assert not alive
     assert "a training of 2 processes ended with exit code -9" in asked.communicate()[1]
+
+
+def test_a_process_that_dies_is_told_with_its_own_last_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ended with exit code 1") as told:
+        launch.run(Launch(processes=2), dies, tmp_path)
+    assert "no room for the gradients" in told.value.seen
+    assert re.search(r"failed \(exitcode: 7\) local_rank: [01]", told.value.seen.splitlines()[-1])
 
 
 def test_a_process_that_dies_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from benchmarks.fuzz import untouched
 
 from promptcot.verify.sandbox import Choice, Limits, Run, run_program
 
@@ -286,9 +287,7 @@ def state(folder: Path, victim: psutil.Process) -> object:
         str(p): (p.lstat().st_mode, p.lstat().st_mtime_ns, p.lstat().st_nlink)
         for p in sorted(folder.rglob("*"))
     }
-    content = (folder / "secret").read_bytes()
-    limits = victim.rlimit(psutil.RLIMIT_NOFILE)
-    return files, content, victim.is_running(), victim.status(), victim.nice(), victim.cpu_affinity(), limits
+    return files, (folder / "secret").read_bytes(), untouched(victim)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

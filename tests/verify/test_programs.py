@@ -41,7 +41,8 @@ def test_without_tests_nothing_is_scored_and_without_a_program_nothing_passes() 
     ],
 )
 def test_the_right_output_alone_or_a_clean_exit_alone_is_no_pass(code: str, reason: str) -> None:
-    verdict, why, passed = check_program(code, [UnitTest("3", "6")], Limits(wall_s=1.0))
+    limits = Limits(wall_s=1.0 if reason == "timeout" else 60.0)
+    verdict, why, passed = check_program(code, [UnitTest("3", "6")], limits)
     assert (verdict, why, passed) == (Verdict.INCORRECT, reason, [False])
 
 
@@ -67,7 +68,8 @@ def cases(name: str) -> list[dict[str, Any]]:
 
 def judge(row: dict[str, Any]) -> tuple[Verdict, str]:
     tests = [UnitTest(i, o) for i, o in zip(row["inputs"], row["outputs"], strict=True)]
-    return check_program(row["solution"], tests, Limits(wall_s=3.0))[:2]
+    limits = Limits(wall_s=1.0 if row.get("expected") == "timeout" else 60.0)
+    return check_program(row["solution"], tests, limits)[:2]
 
 
 def test_the_stdio_cases_get_their_verdicts() -> None:

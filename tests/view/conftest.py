@@ -90,7 +90,7 @@ def address(run_path: Path) -> Iterator[str]:
     line = server.stdout.readline()
     yield line.split()[0]
     server.send_signal(signal.SIGINT)
-    assert server.wait(20) == 0
+    assert server.wait(300) == 0
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ def results(models: dict[str, dict[str, Any]], console: Console) -> None:
             column,
             justify="left" if column == "benchmark" else "right",
             no_wrap=not column.startswith("score"),
+            overflow="fold",
         )
     for model, entries in models.items():
         if len(models) > 1:
@@ -97,9 +98,9 @@ def elo_line(found: Elo) -> str:
 def comparison(data: dict[str, Any], console: Console) -> None:
     """One row per benchmark: the first model's value, then every other with its paired difference; below, what was not paired."""
     table = Table(box=box.SIMPLE, caption_justify="left", caption=_PAIRED)
-    table.add_column("benchmark")
+    table.add_column("benchmark", overflow="fold")
     for label in data["models"]:
-        table.add_column(label, justify="right")
+        table.add_column(label, justify="right", overflow="fold")
     for row in data["rows"]:
         accuracy = row["metric"] == "accuracy"
         cells = [_value(v, accuracy) for v in row["values"]]
@@ -139,10 +140,10 @@ def study(data: dict[str, Any], console: Console) -> None:
     table = Table(
         box=box.SIMPLE, caption_justify="left", caption=_STUDY.format(", ".join(map(str, data["seeds"])))
     )
-    table.add_column("model, benchmark")
+    table.add_column("model, benchmark", overflow="fold")
     for arm in data["arms"]:
         if arm not in data["failed"]:
-            table.add_column(arm, justify="right")
+            table.add_column(arm, justify="right", overflow="fold")
     for row in data["rows"]:
         cells = []
         for found in row["arms"].values():

@@ -118,13 +118,23 @@ def place(make: bool = True) -> Path:
     parent = multiprocessing.parent_process()  # of a worker: the driver
     driver = parent.pid if parent is not None else os.getpid()
     here = root / f"{driver}-{digest(os.environ.get('CUDA_VISIBLE_DEVICES'))[:8]}"
-    if make and not here.exists():
+    while make and not here.exists():
         root.mkdir(mode=0o700, exist_ok=True)
         if root.stat().st_uid != os.getuid():
             raise UserError(f"'{root}' belongs to another user", do="TMPDIR=DIR promptcot ...")
         _tidy(root)
-        here.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another driver has just left
+            here.mkdir(exist_ok=True)
     return here
+
+
+def leave() -> None:
+    """In a driver whose workers have ended well: remove what their servers left."""
+    root = place(make=False).parent
+    for folder in root.glob(f"{os.getpid()}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # others are there, or it never was
+        root.rmdir()
 
 
 def _tidy(root: Path) -> None:

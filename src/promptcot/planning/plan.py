@@ -10,6 +10,7 @@ from typing import Any
 from promptcot.planning.figures import FREE, NOTHING, Figures, Range, Rate
 from promptcot.planning.work import Flow, Work
 from promptcot.settings import Recipe
+from promptcot.terminal import console, say, table
 
 
 @dataclass(frozen=True)
@@ -111,42 +112,42 @@ def notes(lines: Sequence[Line]) -> list[str]:
 
 def show(recipe: Recipe, lines: Sequence[Line]) -> None:
     """Print the plan as tables, with the source of every throughput."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None)
-    table = Table(title=f"{recipe.name}: the plan", title_justify="left")
-    for column in ("stage", "work", "model", "requests", "tokens", "tok/s", "on one device", "low to high"):
-        table.add_column(column, justify="left" if column in ("stage", "work", "model") else "right")
-    before = ""
+    columns = ("work", "model", "requests", "tokens", "tok/s", "on one\ndevice", "low to high")
+    shown, before = table(columns, text=("model", "low to high")), ""
     for line in lines:
-        table.add_row(line.work.stage if line.work.stage != before else "", *_cells(line))
+        if line.work.stage != before:
+            shown.add_row(f"[bold]{line.work.stage}[/bold]")
+        shown.add_row(*_cells(line))
         before = line.work.stage
-    console.print(table)
+    say(f"{recipe.name}: the plan", style="bold")
+    console().print(shown)
     for device in devices(lines):
         hours = hours_on(lines, device)
-        console.print(
-            f"In all, on one {device}: {_h(hours.mid)} ({_h(hours.low)} to {_h(hours.high)})", highlight=False
-        )
+        say(f"In all, on one {device}: {_h(hours.mid)} ({_h(hours.low)} to {_h(hours.high)})")
         for stage in dict.fromkeys(line.work.stage for line in lines):
             mine = hours_on((line for line in lines if line.work.stage == stage), device)
             if mine.mid:
-                console.print(
-                    f"  {stage:<11} {_h(mine.mid):>8}  {mine.mid / hours.mid:4.0%}  {_h(mine.low)} to {_h(mine.high)}",
-                    highlight=False,
-                )
+                share = f"{mine.mid / hours.mid:4.0%}"
+                say(f"  {stage:<11} {_h(mine.mid):>8}  {share}  {_h(mine.low)} to {_h(mine.high)}")
     sources = {f"{line.work.model.model} {line.work.kind}: {line.rate.source}" for line in lines if line.rate}
     for note in [*notes(lines), "Throughputs:", *(f"  {s}" for s in sorted(sources))]:
-        console.print(note, highlight=False, soft_wrap=True)
+        say(note)
 
 
 def _cells(line: Line) -> list[str]:
     work, hours = line.work, line.hours
     model = work.model.model or work.model.engine
-    cells = [work.what, model.rpartition("/")[2], _n(work.requests.mid), _n(work.tokens.mid)]
+    cells = [f"  {work.what}", model.rpartition("/")[2], _n(work.requests.mid), _n(work.tokens.mid)]
     if line.rate is None:
         return [*cells, "-", "-", ""]
-    return [*cells, _n(line.rate.tokens_per_s.mid), _h(hours.mid), f"{_h(hours.low)} to {_h(hours.high)}"]
+    return [*cells, _n(line.rate.tokens_per_s.mid), _h(hours.mid), _range(hours)]
+
+
+def _range(hours: Range) -> str:
+    """`1.0 to 4.5 h`, `22 min to 2.6 h`."""
+    low, high = _h(hours.low), _h(hours.high)
+    number, unit = low.split(" ")
+    return f"{number if high.endswith(f' {unit}') else low} to {high}"
 
 
 def _n(value: float) -> str:

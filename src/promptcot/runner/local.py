@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -25,6 +25,7 @@ from typing import Any, NoReturn, Self, TypeVar
 import psutil
 
 from promptcot.errors import UserError
+from promptcot.lm import managed
 from promptcot.records import Record
 from promptcot.runner.progress import Bar, Reporter
 from promptcot.runner.worker import ArtifactFunction, MapFunction, ShardJob, call_artifact, call_shard, start
@@ -65,6 +66,8 @@ class LocalRunner:
         self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._close()
+        if kind is None:
+            managed.leave()
 
     def _close(self) -> None:
         if self._pool:
@@ -119,27 +122,28 @@ class LocalRunner:
     def map(self, step: Step[Any], rows: Sequence[Record], fn: MapFunction) -> None:
         """Map every row of `rows`, shard by shard; returns when all shards of `step` are committed."""
         shards = -(-len(rows) // self.shard_rows)
-        bar: Bar | None = None
-        waiting = False
-        while True:
-            todo = self.team.todo(step, shards)
-            if bar is None:
-                bar = self.reporter.bar(step.name, len(rows), sum(c.rows_in for c in step.commits.values()))
-            if todo:
-                self._run(step, rows, todo, fn, bar)
-            elif self.team.complete(step, shards):
-                break
-            else:
-                if not waiting:
-                    self.reporter.line(f"  {step.name}: waiting for the other shards")
-                waiting = True
-                self.team.pause(step.path / "done.json")
-        if self.team.leads:
-            step.finish(len(rows))
-        self.team.leave(step)
-        totals = step.totals()
-        rejected = f", {totals['rejected']} rejected" if totals["rejected"] else ""
-        bar.close(f"{totals['rows_out']:>6} rows{rejected}")
+        todo = self.team.todo(step, shards)
+        # A helper's part nobody can know before.
+        total, done = (len(rows), _rows_in(step)) if self.team.leads else (None, 0)
+        with self.reporter.bar(step.name, total, done) as bar:
+            waiting = False
+            while todo or not self.team.complete(step, shards):
+                if todo:
+                    self._run(step, rows, todo, fn, bar)
+                else:
+                    if not waiting:
+                        self.reporter.line(f"  {step.name}: waiting for the other shards")
+                    waiting = True
+                    self.team.pause(step.path / "done.json")
+                todo = self.team.todo(step, shards)
+                if self.team.leads:
+                    bar.set(_rows_in(step), total, bar.tokens)  # with those of the others
+            if self.team.leads:
+                step.finish(len(rows))
+            self.team.leave(step)
+            totals = step.totals()
+            rejected = f"{totals['rejected']:,} rejected" if totals["rejected"] else ""
+            bar.finish(f"{totals['rows_out']:>6,} rows", rejected)
 
     def _run(
         self, step: Step[Any], rows: Sequence[Record], shards: Sequence[int], fn: MapFunction, bar: Bar
@@ -175,29 +179,41 @@ class LocalRunner:
 
     def artifacts(self, jobs: Sequence[tuple[Step[Any], ArtifactFunction]]) -> None:
         """Make the directories of several steps, in parallel where there are workers."""
-        running: list[tuple[Step[Any], Path, Future[dict[str, Any]], Bar]] = []
+        running: list[tuple[Step[Any], Path, Future[dict[str, Any]]]] = []
         for step, fn in jobs:
             out = step.path / ".making"
             try:
                 _clear(out)
             except OSError as e:
                 raise unwritable(out, e) from None
-            future = self._submit(step, call_artifact, fn, out)
-            running.append((step, out, future, self.reporter.bar(step.name, None)))
-        while any(not f.done() for _, _, f, _ in running):
-            for _, out, future, bar in running:
-                if not future.done():
-                    _show(out / "progress.json", bar)
-            time.sleep(0.2)
-        for step, out, future, bar in running:
-            self._finish(step, out, _result(future), bar)
+            running.append((step, out, self._submit(step, call_artifact, fn, out)))
+        with ExitStack() as bars:
+            shown = {
+                step.path: bars.enter_context(self.reporter.bar(step.name, unit="step"))
+                for step, _, _ in running
+            }
+            while shown:
+                for step, out, future in running:
+                    if not future.done():
+                        _show(out / "progress.json", shown[step.path])
+                    elif (bar := shown.pop(step.path, None)) and future.exception() is None:
+                        self._finish(step, out, future.result(), bar)
+                time.sleep(0.2)
+        for _, _, future in running:
+            _result(future)  # raises what one of them ended with
 
     def _finish(self, step: Step[Any], out: Path, facts: dict[str, Any], bar: Bar) -> None:
         (out / "progress.json").unlink(missing_ok=True)
         step.put_artifact(out)
         step.finish(0, {"artifact": tree_digest(step.artifact), **facts})
-        bar.set(facts.get("steps", 0), facts.get("steps", 0), facts["usage"].get("trained_tokens", 0))
-        bar.close(f"{facts.get('rows', 0):>6} rows {facts.get('did', 'trained')}")
+        if steps := facts.get("steps"):
+            bar.set(steps, steps, facts["usage"].get("trained_tokens", 0))
+        bar.finish(f"{facts.get('rows', 0):>6,} rows {facts.get('did', 'trained')}")
+
+
+def _rows_in(step: Step[Any]) -> int:
+    """The rows of the shards that are committed."""
+    return sum(commit.rows_in for commit in step.commits.values())
 
 
 def _clear(out: Path) -> None:

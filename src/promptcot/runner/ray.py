@@ -69,7 +69,8 @@ class RayPool(Executor):
         def settle(done: Future[Any]) -> None:
             self._load[n] -= 1
             error = done.exception()
-            if isinstance(error, self._ray.exceptions.RayActorError):
+            failed = self._ray.exceptions
+            if isinstance(error, (failed.RayActorError, failed.OutOfMemoryError, failed.NodeDiedError)):
                 out.set_exception(BrokenProcessPool(str(error)))
             elif error is not None:
                 out.set_exception(error)

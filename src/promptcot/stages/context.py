@@ -81,20 +81,21 @@ class Context:
             return self._finished(step)
         self.clock.worked = True
         started = time.monotonic()
-        rows_in, out, rejects = build()
-        commit = write_shard(
-            step.path,
-            0,
-            record,
-            list(out),
-            rejects,
-            rows_in=rows_in,
-            started=started,
-            peak_rss_mb=peak_rss_mb(),
-        )
-        step.append(commit)
-        step.finish(rows_in)
-        self.reporter.line(f"  {step.name:<28} {commit.rows_out:>6} rows" + _because(commit.reasons))
+        with self.reporter.bar(step.name) as bar:
+            rows_in, out, rejects = build()
+            commit = write_shard(
+                step.path,
+                0,
+                record,
+                list(out),
+                rejects,
+                rows_in=rows_in,
+                started=started,
+                peak_rss_mb=peak_rss_mb(),
+            )
+            step.append(commit)
+            step.finish(rows_in)
+            bar.finish(f"{commit.rows_out:>6,} rows", _because(commit.reasons))
         return step
 
     def artifacts(
@@ -148,7 +149,7 @@ def forget(ctx: Context, stage: str, name: str, inputs: dict[str, str], version:
 def _because(reasons: dict[str, int]) -> str:
     if not reasons:
         return ""
-    return ", rejected: " + ", ".join(f"{n} {reason}" for reason, n in reasons.items())
+    return "rejected: " + ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
 
 
 def asks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +197,9 @@ def progress_callback(out: Path, tokens_per_step: float) -> Any:
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.on_step_end(args, state, control)  # what it is taken up at
+
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if not state.is_world_process_zero:
                 return
@@ -282,9 +284,8 @@ def adapted(model: str, settings: Training, state: dict[str, Any]) -> Any:
 
 
 def dataset(rows: Any, out: Path) -> Any:
-    """`rows` as every process can read it: TRL keeps files next to a dataset that all processes must find."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return rows
+    """`rows` on disk below `out`: every process finds them there, and the files that TRL and datasets keep beside a
+    dataset go with the training, not into the system's temporary directory."""
     from accelerate import PartialState
     from datasets import load_from_disk
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -43,9 +44,9 @@ def run(launch: Launch, fn: Callable[..., dict[str, Any]], out: Path, *args: Any
     if (folder / ERROR).exists():
         raise pickle.loads((folder / ERROR).read_bytes())
     if code or not (folder / FACTS).exists():
-        tail = (folder / LOG).read_text(errors="replace")[-2000:]
+        said = _said((folder / LOG).read_text(errors="replace"))
         raise UserError(
-            f"a training of {launch.processes} processes ended with exit code {code}:\n{tail}",
+            f"a training of {launch.processes} processes ended with exit code {code}:\n{said}",
             expected="every process to reach the end",
             do="the same command goes on from the last checkpoint (training.checkpoint_steps)",
         )
@@ -54,13 +55,21 @@ def run(launch: Launch, fn: Callable[..., dict[str, Any]], out: Path, *args: Any
     return facts
 
 
+def _said(log: str) -> str:
+    """The end of what the processes printed, up to the line by which torchrun says which of them failed; its own traceback
+    follows."""
+    failed = re.search(r"^.* failed \(exitcode: .*$", log, re.MULTILINE)
+    return log[: failed.end() if failed else None][-2000:]
+
+
 def command(launch: Launch, folder: Path) -> list[str]:
     """What is typed to start the processes."""
     here = ["-m", "promptcot.train.launch", str(folder)]
     if launch.processes == 1:
         return [sys.executable, *here]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(launch.processes)]
-    return [sys.executable, *torchrun, *here]
+    # Without a place for its files torchrun makes one in the system's temporary directory, and leaves it there.
+    return [sys.executable, *torchrun, "--log-dir", str(folder / "torchrun"), *here]
 
 
 def _devices() -> int:
@@ -101,6 +110,7 @@ def _work(folder: Path) -> None:
         raise
     if shards.rank() == 0:
         (folder / FACTS).write_bytes(pickle.dumps(facts))
+    shards.end()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,16 @@ def barrier() -> None:
         dist.barrier()
 
 
+def end() -> None:
+    """Leave together: a process that goes while another still talks to it can take that one down."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.barrier()
+            dist.destroy_process_group()
+
+
 def arguments(launch: Launch) -> dict[str, Any]:
     """Trainer arguments of a launched training."""
     import torch

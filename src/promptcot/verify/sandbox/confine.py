@@ -33,8 +33,8 @@ class Kernel:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return result
 
-    def die_with_parent(self) -> None:
-        self.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    def die_with_parent(self, how: int = signal.SIGKILL) -> None:
+        self.prctl(1, how)  # PR_SET_PDEATHSIG
 
     def hide_memory(self) -> None:
         # PR_SET_DUMPABLE: no one of the same user may trace this process or open its /proc files

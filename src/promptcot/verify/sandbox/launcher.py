@@ -50,8 +50,13 @@ class Fence:
         self.kind, self.filter = given["confine"][0], bytes.fromhex(given["filter"][0])
         self.kernel = confine.Kernel() if sys.platform == "linux" else None
         self.ruleset = -1
+        self.folder = given.get("folder", [""])[
+            0
+        ]  # where an unconfined program writes; it goes with this process
+        if self.folder:
+            signal.signal(signal.SIGTERM, on_stop(0, self.folder))
         if self.kernel is not None:
-            self.kernel.die_with_parent()
+            self.kernel.die_with_parent(signal.SIGTERM if self.folder else signal.SIGKILL)
             if self.kind != "none":
                 self.kernel.hide_memory()
             if self.kind == "landlock":
@@ -99,7 +104,7 @@ def report(*values: object) -> None:
 # --- the supervisor ----------------------------------------------------------------------------------------
 
 
-def fork_tests(job: Job) -> list[int] | None:
+def fork_tests(job: Job, folder: str) -> list[int] | None:
     """In the supervisor: None, when all tests are over. In each child: the descriptors of its test."""
     for index, fds in enumerate(job.tests):
         try:
@@ -114,7 +119,7 @@ def fork_tests(job: Job) -> list[int] | None:
         except OSError:  # the child was faster and is already over
             pass
         report("start", pid)
-        if supervise(index, pid, job) != 0 and job.stop:
+        if supervise(index, pid, job, folder) != 0 and job.stop:
             break
     for fd in job.fds:
         os.close(fd)
@@ -122,7 +127,7 @@ def fork_tests(job: Job) -> list[int] | None:
     return None
 
 
-def supervise(index: int, pid: int, job: Job) -> int:
+def supervise(index: int, pid: int, job: Job, folder: str) -> int:
     """Wait for one test, kill what is left of its process group, report how it ended."""
     started = time.monotonic()
     killed_for = "-"
@@ -136,13 +141,8 @@ def supervise(index: int, pid: int, job: Job) -> int:
         if killed_for != "-":
             kill_group(pid)
 
-    def on_stop(_signum: int, _frame: object) -> None:
-        kill_group(pid)
-        os.waitpid(pid, 0)
-        os._exit(1)
-
     signal.signal(signal.SIGALRM, on_tick)
-    signal.signal(signal.SIGTERM, on_stop)
+    before = signal.signal(signal.SIGTERM, on_stop(pid, folder))
     signal.setitimer(signal.ITIMER_REAL, min(TICK_S, job.wall_s), TICK_S)
     # Not reaped yet: as long as the leader is a zombie its group's number cannot be given to anyone else.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -150,10 +150,34 @@ def supervise(index: int, pid: int, job: Job) -> int:
     wall_s = time.monotonic() - started
     kill_group(pid)
     _, status, usage = os.wait4(pid, 0)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, before)
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     report("end", index, status, usage.ru_utime + usage.ru_stime, peak, round(wall_s, 4), killed_for)
     return status
+
+
+def on_stop(pid: int, folder: str) -> object:
+    """What a request to end does (the caller's, or that it is gone): end the running test, remove its folder, and end."""
+
+    def stop(_signum: int, _frame: object) -> None:
+        if pid:
+            kill_group(pid)
+            os.waitpid(pid, 0)
+        remove(folder)
+        os._exit(1)
+
+    return stop
+
+
+def remove(folder: str) -> None:
+    if not folder:
+        return
+    try:
+        os.rmdir(folder)
+    except OSError:  # not empty
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
 
 
 def threads_of(pid: int) -> int:
@@ -220,12 +244,13 @@ def main() -> None:
     report("ready")
     control = _socket.socket(fileno=os.dup(0))
     while job := receive(control):
-        if test := fork_tests(job):
+        if test := fork_tests(job, fence.folder):
             control.detach()
             source = become_test(test, job, fence)
             imports.begin()
             program.run_test(source, job.function, job.lcb)
             return
+    remove(fence.folder)
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def shut() -> None:
 class Server:
     """A launcher that was started and is ready; `close` ends it, and so do its garbage collection and our exit."""
 
-    def __init__(self, backend: Backend, hash_seed: int, folder: str = "/") -> None:
-        """Start it in `folder` (in a sandbox there is nothing to write to) and wait until it is ready.
+    def __init__(self, backend: Backend, hash_seed: int, folder: str = "") -> None:
+        """Start it and wait until it is ready. Without a sandbox it works in `folder`, and removes that at its end.
 
         Raises:
             UserError: it did not start, or could not prepare to confine its forks.
@@ -157,6 +157,7 @@ def _start(
     words += [f"read={path}" for path in backend.readable]
     words += [f"module={name}={path}" for name, path in backend.packages.modules]
     words += [f"preload={name}" for name in backend.packages.asked]
+    words += [f"folder={folder}"] if folder else []
     heard, said = os.pipe()
     with open(heard, "rb", buffering=0) as hears:
         with open(said, "wb", buffering=0):
@@ -166,7 +167,7 @@ def _start(
                     stdin=control.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=complaints,
-                    cwd=folder,
+                    cwd=folder or "/",
                     env={} if backend.names_inner else {"PYTHONHASHSEED": hash_seed},
                     pass_fds=[said] if backend.names_inner else [],
                     start_new_session=True,
