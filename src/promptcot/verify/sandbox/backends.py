@@ -32,6 +32,7 @@ ORDER = ("bwrap", "landlock")
 MAX_DIGITS = 50_000
 _HERE = Path(__file__).parent
 _INSIDE = Path("/promptcot")  # where these lie in bwrap's view:
+_PACKAGES = Path("/packages")  # where they stand in bubblewrap, wherever they are installed
 _SCRIPTS = ("launcher.py", "confine.py", "imports.py", "program.py")
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -195,10 +196,11 @@ def _bwrap(packages: Packages) -> Backend:
     command = shutil.which("bwrap") or "bwrap"
     said = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     landlock = landlock_abi() > 0  # where there is one, a second fence
+    inside = packages.below(_PACKAGES)
     return Backend(
         "bwrap", "landlock" if landlock else "seccomp", interpreter(), seccomp.build(),
-        (*_readable(packages), "/tmp") if landlock else (), _bwrap_command(command, landlock, packages), True,
-        launcher=str(_INSIDE / "launcher.py"), about=said, packages=packages,
+        (*_readable(inside), "/tmp") if landlock else (), _bwrap_command(command, landlock, packages), True,
+        launcher=str(_INSIDE / "launcher.py"), about=said, packages=inside,
     )  # fmt: skip
 
 
@@ -214,7 +216,9 @@ def _bwrap_command(command: str, proc: bool, packages: Packages) -> tuple[str, .
     ]  # fmt: skip
     if "--disable-userns" in _bwrap_options(command):  # since 0.8; the filter denies new namespaces anyway
         words.append("--disable-userns")
-    for path in _outermost([*runtime(), *packages.paths]):
+    for path, inside in zip(packages.paths, packages.below(_PACKAGES).paths, strict=True):
+        words += ["--ro-bind", path, inside]
+    for path in _outermost(runtime()):
         words += ["--symlink", os.readlink(path), path] if _short_link(path) else ["--ro-bind", path, path]
     for script in _SCRIPTS:
         words += ["--ro-bind", str(_HERE / script), str(_INSIDE / script)]

@@ -11,10 +11,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
 
 from promptcot.errors import UserError
 
@@ -34,6 +35,13 @@ class Packages:
     modules: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] = ()
     about: str = ""
+
+    def below(self, folder: Path) -> Packages:
+        """The same where all of them stand in one folder."""
+        modules = tuple((name, str(folder / Path(path).name)) for name, path in self.modules)
+        return replace(
+            self, modules=modules, paths=tuple(str(folder / Path(path).name) for path in self.paths)
+        )
 
 
 def names(given: Sequence[str]) -> tuple[str, ...]:
