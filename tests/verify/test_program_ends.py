@@ -5,6 +5,7 @@ Each program is run by the plain interpreter, too; what that prints is what is r
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 from functools import cache
@@ -253,7 +254,7 @@ def plain(code: str) -> tuple[str, int]:
         with (folder / "stdin").open("rb") as source, (folder / "stdout").open("wb") as out:
             done = subprocess.run(
                 command, stdin=source, stdout=out, stderr=subprocess.DEVNULL, cwd=folder, timeout=60,
-                env={"PYTHONHASHSEED": "0"}, check=False,
+                env={"PYTHONHASHSEED": "0"}, check=False, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
         return (folder / "stdout").read_bytes().decode(errors="replace"), done.returncode
 

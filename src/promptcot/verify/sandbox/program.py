@@ -112,6 +112,7 @@ class Ending:
         flushed("stdout")
         flushed("stderr")
         if self.code < 0:
+            signal.signal(-self.code, signal.SIG_DFL)
             os.kill(os.getpid(), -self.code)
         os._exit(self.code)
 
