@@ -52,8 +52,9 @@ def copied(local: TransformersEngine, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the servers of another, whatever their order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("servers")))
         yield

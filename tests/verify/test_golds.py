@@ -149,12 +149,13 @@ def test_the_last_box_is_the_last_that_closes_and_all_boxes_end_with_it(pieces: 
 
 
 def content(pieces: list[str], at: int) -> str | None:
-    """What stands in the box that the piece at `at` opens, brace by brace; None if it is no box or never closed."""
+    """What stands in the box that the piece at `at` opens, brace by brace; None if it is no box, never closed or around another."""
     if pieces[at] not in ("\\boxed{", "\\fbox {"):
         return None
     depth = 1
     for end in range(at + 1, len(pieces)):
         depth += {"\\boxed{": 1, "\\fbox {": 1, "{": 1, "}": -1}.get(pieces[end], 0)
         if not depth:
-            return "".join(pieces[at + 1 : end])
+            inside = pieces[at + 1 : end]
+            return None if {"\\boxed{", "\\fbox {"} & set(inside) else "".join(inside)
     return None

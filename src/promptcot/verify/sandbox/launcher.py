@@ -208,7 +208,7 @@ def become_test(fds: list[int], job: Job, fence: Fence) -> bytes:
     os.setpgid(0, 0)
     for number in (signal.SIGALRM, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # workers, and what runs in the background, ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by workers and in the background
     try:
         confine.set_limits(job.memory, job.output, job.cpu_s)
         fence.close()
